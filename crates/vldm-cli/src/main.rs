@@ -1,0 +1,3 @@
+//! The `vldm` command.
+
+fn main() {}
