@@ -1,0 +1,5 @@
+//! Reading and writing weights.
+
+/// What is wrong with a checkpoint.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {}
