@@ -1,1 +1,5 @@
 //! Frames in, frames out.
+
+/// What can go wrong with media.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {}

@@ -25,7 +25,10 @@ pub fn fold_frames(video: Tensor<5>) -> Tensor<4> {
 /// - returns: `[batch, frames, channels, height, width]`
 pub fn unfold_frames(images: Tensor<4>, frames: usize) -> Tensor<5> {
     let [n, h, w, c] = images.dims();
-    debug_assert!(n % frames == 0, "{n} images do not make clips of {frames} frames");
+    debug_assert!(
+        n % frames == 0,
+        "{n} images do not make clips of {frames} frames"
+    );
     images_to_channels_first(images).reshape([n / frames, frames, c, h, w])
 }
 
@@ -64,7 +67,10 @@ pub fn tokens_to_pixels(tokens: Tensor<3>, height: usize, width: usize) -> Tenso
 /// - returns: `[batch, frames, pixels, channels]`
 pub fn tokens_to_time(tokens: Tensor<3>, frames: usize) -> Tensor<4> {
     let [n, p, c] = tokens.dims();
-    debug_assert!(n % frames == 0, "{n} images do not make clips of {frames} frames");
+    debug_assert!(
+        n % frames == 0,
+        "{n} images do not make clips of {frames} frames"
+    );
     tokens.reshape([n / frames, frames, p, c])
 }
 

@@ -6,9 +6,7 @@ use vldm_kernels::{Activation, AttentionMask};
 
 use super::AutoencoderConfig;
 use crate::layout::{pixels_to_tokens, tokens_to_pixels};
-use crate::nn::{
-    Downsample, GroupNorm, Init, Linear, ResnetBlock, ResnetBlockConfig, Upsample,
-};
+use crate::nn::{Downsample, GroupNorm, Init, Linear, ResnetBlock, ResnetBlockConfig, Upsample};
 
 /// ε of every normalisation of an image autoencoder.
 pub(super) const EPS: f64 = 1e-6;
@@ -83,7 +81,10 @@ impl AutoencoderBlock {
         direction: Direction,
         init: &Init,
     ) -> Self {
-        let super::AutoencoderLevel { channels, attention } = config.levels[level];
+        let super::AutoencoderLevel {
+            channels,
+            attention,
+        } = config.levels[level];
         let (count, resamples) = match direction {
             Direction::Down => (config.resnet_blocks, level + 1 != config.levels.len()),
             Direction::Up => (config.resnet_blocks + 1, level != 0),
@@ -136,7 +137,11 @@ impl AutoencoderMiddle {
     ///
     /// # Shapes
     /// - `x`, returns: `[n, height, width, channels]`
-    pub fn forward(&self, x: Tensor<4>, after: impl Fn(usize, Tensor<4>) -> Tensor<4>) -> Tensor<4> {
+    pub fn forward(
+        &self,
+        x: Tensor<4>,
+        after: impl Fn(usize, Tensor<4>) -> Tensor<4>,
+    ) -> Tensor<4> {
         let mut x = after(0, self.resnets[0].forward(x, None));
         if let Some(second) = self.resnets.get(1) {
             if let Some(attention) = self.attentions.first() {

@@ -109,7 +109,10 @@ impl AutoencoderConfig {
             return fail("`levels` is empty, expected at least one level".into());
         }
         for (index, level) in self.levels.iter().enumerate() {
-            if level.channels == 0 || self.norm_groups == 0 || level.channels % self.norm_groups != 0 {
+            if level.channels == 0
+                || self.norm_groups == 0
+                || level.channels % self.norm_groups != 0
+            {
                 return fail(format!(
                     "level {index} has {} channels, expected a multiple of norm_groups = {}",
                     level.channels, self.norm_groups
@@ -120,7 +123,10 @@ impl AutoencoderConfig {
             return fail("resnet_blocks and decoder_mid_resnet_blocks must be at least 1".into());
         }
         if !(self.scale_factor.is_finite() && self.scale_factor > 0.0) {
-            return fail(format!("scale_factor is {}, expected above 0", self.scale_factor));
+            return fail(format!(
+                "scale_factor is {}, expected above 0",
+                self.scale_factor
+            ));
         }
         Ok(())
     }

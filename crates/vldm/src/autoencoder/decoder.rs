@@ -6,9 +6,7 @@ use vldm_kernels::{Activation, Epilogue};
 
 use super::blocks::{AutoencoderBlock, AutoencoderMiddle, Direction, EPS};
 use super::{AutoencoderConfig, TemporalDecoderConfig};
-use crate::nn::temporal::{
-    TemporalContext, TemporalConv, TemporalResnet, TemporalResnetConfig,
-};
+use crate::nn::temporal::{TemporalContext, TemporalConv, TemporalResnet, TemporalResnetConfig};
 use crate::nn::{Conv2d, GroupNorm, Init};
 
 /// ε of the temporal residual blocks' normalisations, as in Stable Video Diffusion's decoder.
@@ -59,7 +57,13 @@ impl Decoder {
         let mid_block = AutoencoderMiddle::new(config, config.decoder_mid_resnet_blocks, init);
         let mut up_blocks = Vec::new();
         for (index, level) in config.levels.iter().enumerate().rev() {
-            up_blocks.push(AutoencoderBlock::new(config, index, width, Direction::Up, init));
+            up_blocks.push(AutoencoderBlock::new(
+                config,
+                index,
+                width,
+                Direction::Up,
+                init,
+            ));
             width = level.channels;
         }
         Self {
@@ -79,16 +83,19 @@ impl Decoder {
         latents: Tensor<4>,
         temporal: Option<(&TemporalDecoderLayers, &TemporalContext)>,
     ) -> Tensor<4> {
-        let after = |level: Option<&TemporalDecoderLevel>, index: usize, x| {
-            match (level.and_then(|level| level.resnets.get(index)), temporal) {
-                (Some(resnet), Some((_, time))) => resnet.forward(x, None, time),
-                _ => x,
-            }
+        let after = |level: Option<&TemporalDecoderLevel>, index: usize, x| match (
+            level.and_then(|level| level.resnets.get(index)),
+            temporal,
+        ) {
+            (Some(resnet), Some((_, time))) => resnet.forward(x, None, time),
+            _ => x,
         };
         let layers = temporal.map(|(layers, _)| layers);
         let middle = layers.map(|layers| &layers.mid_block);
         let x = self.conv_in.forward(latents);
-        let mut x = self.mid_block.forward(x, |index, x| after(middle, index, x));
+        let mut x = self
+            .mid_block
+            .forward(x, |index, x| after(middle, index, x));
         for (number, block) in self.up_blocks.iter().enumerate() {
             let level = layers.map(|layers| &layers.up_blocks[number]);
             for (index, resnet) in block.resnets.iter().enumerate() {
@@ -131,7 +138,9 @@ impl TemporalDecoderLayers {
                 start: temporal.start,
             };
             TemporalDecoderLevel {
-                resnets: (0..count).map(|_| TemporalResnet::new(sizes, init)).collect(),
+                resnets: (0..count)
+                    .map(|_| TemporalResnet::new(sizes, init))
+                    .collect(),
             }
         };
         let last = config.levels[config.levels.len() - 1].channels;
@@ -143,11 +152,7 @@ impl TemporalDecoderLayers {
                 .rev()
                 .map(|at| level(at.channels, config.resnet_blocks + 1))
                 .collect(),
-            time_conv_out: TemporalConv::identity(
-                config.image_channels,
-                temporal.kernel,
-                init,
-            ),
+            time_conv_out: TemporalConv::identity(config.image_channels, temporal.kernel, init),
         }
     }
 }

@@ -30,7 +30,13 @@ impl Encoder {
         let conv_in = Conv2d::new(config.image_channels, width, 3, init);
         let mut down_blocks = Vec::new();
         for (index, level) in config.levels.iter().enumerate() {
-            down_blocks.push(AutoencoderBlock::new(config, index, width, Direction::Down, init));
+            down_blocks.push(AutoencoderBlock::new(
+                config,
+                index,
+                width,
+                Direction::Down,
+                init,
+            ));
             width = level.channels;
         }
         Self {

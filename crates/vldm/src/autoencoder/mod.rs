@@ -51,7 +51,10 @@ impl Autoencoder {
     pub fn new(config: &AutoencoderConfig, init: &Init) -> Self {
         let (code_channels, codes) = match config.regularization {
             Regularization::Kl => (config.latent_channels, None),
-            Regularization::Vq { codes, code_channels } => (code_channels, Some(codes)),
+            Regularization::Vq {
+                codes,
+                code_channels,
+            } => (code_channels, Some(codes)),
         };
         let moments = match codes {
             None => 2 * code_channels,
@@ -113,7 +116,10 @@ impl Autoencoder {
             observed: None,
         };
         let latents = self.before_decoder(fold_frames(latents));
-        unfold_frames(self.decoder.forward(latents, Some((temporal, &time))), frames)
+        unfold_frames(
+            self.decoder.forward(latents, Some((temporal, &time))),
+            frames,
+        )
     }
 
     fn before_decoder(&self, mut latents: Tensor<4>) -> Tensor<4> {

@@ -18,7 +18,10 @@ impl Posterior {
         let [_, c, ..] = moments.dims();
         let mean = moments.clone().narrow(1, 0, c / 2);
         let logvar = moments.narrow(1, c / 2, c / 2).clamp(-30.0, 20.0);
-        Self { mean, logvar: Some(logvar) }
+        Self {
+            mean,
+            logvar: Some(logvar),
+        }
     }
 
     pub(super) fn point(mean: Tensor<4>) -> Self {

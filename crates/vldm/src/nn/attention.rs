@@ -38,8 +38,17 @@ pub struct Attention {
 impl Attention {
     /// An attention with fresh parameters.
     pub fn new(config: AttentionConfig, init: &Init) -> Self {
-        let AttentionConfig { channels, context, heads, inner, bias } = config;
-        assert!(inner % heads == 0, "attention: {heads} heads do not divide {inner} channels");
+        let AttentionConfig {
+            channels,
+            context,
+            heads,
+            inner,
+            bias,
+        } = config;
+        assert!(
+            inner % heads == 0,
+            "attention: {heads} heads do not divide {inner} channels"
+        );
         Self {
             to_q: Linear::new(channels, inner, bias, init),
             to_k: Linear::new(context, inner, bias, init),

@@ -60,7 +60,13 @@ impl Conv2d {
     /// - `x`: `[n, height, width, inputs]`
     /// - returns: `[n, height', width', outputs]`
     pub fn forward_strided(&self, x: Tensor<4>, options: Conv2dOptions) -> Tensor<4> {
-        vldm_kernels::conv2d(x, self.weight.val(), self.bias(), options, Epilogue::default())
+        vldm_kernels::conv2d(
+            x,
+            self.weight.val(),
+            self.bias(),
+            options,
+            Epilogue::default(),
+        )
     }
 
     fn bias(&self) -> Option<Tensor<1>> {

@@ -44,7 +44,13 @@ pub struct ResnetBlock {
 impl ResnetBlock {
     /// A block with fresh parameters.
     pub fn new(config: ResnetBlockConfig, init: &Init) -> Self {
-        let ResnetBlockConfig { inputs, outputs, embedding, groups, eps } = config;
+        let ResnetBlockConfig {
+            inputs,
+            outputs,
+            embedding,
+            groups,
+            eps,
+        } = config;
         Self {
             norm1: GroupNorm::new(groups, inputs, eps, init),
             conv1: Conv2d::new(inputs, outputs, 3, init),
@@ -66,13 +72,22 @@ impl ResnetBlock {
             _ => None,
         };
         let hidden = self.norm1.forward_image(x.clone(), Activation::Silu);
-        let hidden = self.conv1.forward_with(hidden, Epilogue { shift, residual: None });
+        let hidden = self.conv1.forward_with(
+            hidden,
+            Epilogue {
+                shift,
+                residual: None,
+            },
+        );
         let hidden = self.norm2.forward_image(hidden, Activation::Silu);
         let residual = match &self.conv_shortcut {
             Some(shortcut) => shortcut.forward(x),
             None => x.joined(),
         };
-        let epilogue = Epilogue { shift: None, residual: Some(residual) };
+        let epilogue = Epilogue {
+            shift: None,
+            residual: Some(residual),
+        };
         self.conv2.forward_with(hidden, epilogue)
     }
 }

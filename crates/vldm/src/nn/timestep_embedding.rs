@@ -76,8 +76,16 @@ mod tests {
         let code = sinusoidal(Tensor::from_floats([0.0, 2.0], &Device::flex()), 5);
         let code: Vec<f32> = code.into_data().to_vec().expect("f32");
         let expected = [
-            1.0, 1.0, 0.0, 0.0, 0.0,
-            2f32.cos(), 0.02f32.cos(), 2f32.sin(), 0.02f32.sin(), 0.0,
+            1.0,
+            1.0,
+            0.0,
+            0.0,
+            0.0,
+            2f32.cos(),
+            0.02f32.cos(),
+            2f32.sin(),
+            0.02f32.sin(),
+            0.0,
         ];
         for (got, expected) in code.iter().zip(expected) {
             assert!((got - expected).abs() < 1e-6, "{got} {expected}");

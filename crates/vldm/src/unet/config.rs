@@ -201,7 +201,10 @@ impl UNetConfig {
             return fail("in_channels, out_channels and norm_groups must be at least 1".into());
         }
         let last = &self.levels[self.levels.len() - 1];
-        let middle = LevelConfig { transformer: self.mid_transformer, ..last.clone() };
+        let middle = LevelConfig {
+            transformer: self.mid_transformer,
+            ..last.clone()
+        };
         for (index, level) in self.levels.iter().chain([&middle]).enumerate() {
             let place = format!("level {index}");
             if level.channels == 0 || level.channels % self.norm_groups != 0 {
@@ -211,7 +214,9 @@ impl UNetConfig {
                 ));
             }
             if level.resnet_blocks == 0 {
-                return fail(format!("{place} has no residual blocks, expected at least 1"));
+                return fail(format!(
+                    "{place} has no residual blocks, expected at least 1"
+                ));
             }
             if let Some(transformer) = level.transformer {
                 transformer.validate(&place, level.channels, self.context_width)?;

@@ -206,7 +206,9 @@ impl UNet {
         if let (Some(network), Vector::Scalars(scalars)) = (&self.add_embedding, vector) {
             let [batch, count] = scalars.dims();
             let codes = sinusoidal(scalars.reshape([batch * count]), self.scalar_width);
-            let codes = codes.reshape([batch, count * self.scalar_width]).cast(dtype);
+            let codes = codes
+                .reshape([batch, count * self.scalar_width])
+                .cast(dtype);
             embedding = embedding + network.forward(codes);
         }
         let [batch, width] = embedding.dims();

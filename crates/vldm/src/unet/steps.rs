@@ -72,12 +72,16 @@ fn sites<'a>(
     level: &'a Level,
     temporal: Option<&'a TemporalLevel>,
 ) -> impl Iterator<Item = Site<'a>> {
-    level.resnets.iter().enumerate().map(move |(index, resnet)| Site {
-        resnet,
-        transformer: level.attentions.get(index),
-        temporal_resnet: temporal.and_then(|level| level.resnets.get(index)),
-        temporal_transformer: temporal.and_then(|level| level.attentions.get(index)),
-    })
+    level
+        .resnets
+        .iter()
+        .enumerate()
+        .map(move |(index, resnet)| Site {
+            resnet,
+            transformer: level.attentions.get(index),
+            temporal_resnet: temporal.and_then(|level| level.resnets.get(index)),
+            temporal_transformer: temporal.and_then(|level| level.attentions.get(index)),
+        })
 }
 
 impl Step<'_> {
@@ -121,7 +125,12 @@ impl Site<'_> {
         skip: Option<Tensor<4>>,
         time: Option<&TemporalContext>,
     ) -> UNetState {
-        let UNetState { features, skips, embedding, context } = state;
+        let UNetState {
+            features,
+            skips,
+            embedding,
+            context,
+        } = state;
         let input = match skip {
             Some(skip) => Channels::Two(features, skip),
             None => Channels::One(features),
@@ -134,6 +143,11 @@ impl Site<'_> {
             let temporal = self.temporal_transformer.zip(time);
             features = transformer.forward(features, context.as_ref(), temporal);
         }
-        UNetState { features, skips, embedding, context }
+        UNetState {
+            features,
+            skips,
+            embedding,
+            context,
+        }
     }
 }

@@ -54,7 +54,13 @@ pub struct TemporalResnetBlock {
 
 impl TemporalResnetBlock {
     fn new(config: TemporalResnetConfig, init: &Init) -> Self {
-        let TemporalResnetConfig { channels, groups, eps, kernel, .. } = config;
+        let TemporalResnetConfig {
+            channels,
+            groups,
+            eps,
+            kernel,
+            ..
+        } = config;
         let inputs = channels + config.observed.map_or(0, |[_, learned]| learned);
         Self {
             context_conv: config
@@ -84,11 +90,19 @@ impl TemporalResnetBlock {
             _ => None,
         };
         let hidden = self.norm_over_clip(&self.norm1, self.with_observed(x.clone(), time), time);
-        let hidden = self
-            .conv1
-            .forward(hidden, time.frames, Epilogue { shift, residual: None });
+        let hidden = self.conv1.forward(
+            hidden,
+            time.frames,
+            Epilogue {
+                shift,
+                residual: None,
+            },
+        );
         let hidden = self.norm_over_clip(&self.norm2, hidden.into(), time);
-        let epilogue = Epilogue { shift: None, residual: Some(x) };
+        let epilogue = Epilogue {
+            shift: None,
+            residual: Some(x),
+        };
         self.conv2.forward(hidden, time.frames, epilogue)
     }
 
@@ -97,14 +111,20 @@ impl TemporalResnetBlock {
             (Some(conv), Some(observed)) => {
                 let [_, h, w, _] = x.dims();
                 // The paper says "resize" only; averaging keeps what a coarse level could not see.
-                let resized = adaptive_avg_pool2d(images_to_channels_first(observed.clone()), [h, w]);
+                let resized =
+                    adaptive_avg_pool2d(images_to_channels_first(observed.clone()), [h, w]);
                 Channels::Two(x, conv.forward(images_to_channels_last(resized)))
             }
             _ => x.into(),
         }
     }
 
-    fn norm_over_clip(&self, norm: &GroupNorm, x: Channels<4>, time: &TemporalContext) -> Tensor<4> {
+    fn norm_over_clip(
+        &self,
+        norm: &GroupNorm,
+        x: Channels<4>,
+        time: &TemporalContext,
+    ) -> Tensor<4> {
         let [n, h, w, c] = x.dims();
         let tokens = x.map(|x| {
             let c = x.dims()[3];
