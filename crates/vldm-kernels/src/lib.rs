@@ -1,1 +1,3 @@
 //! Tensor operations of diffusion networks.
+
+pub mod memory;
