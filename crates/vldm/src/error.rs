@@ -15,4 +15,27 @@ pub enum Error {
     /// A checkpoint cannot be read or does not fit the model: choose another file.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// What was asked for cannot be done: change the request.
+    #[error("{0}")]
+    Input(String),
+    /// Frames cannot be read or written.
+    #[error(transparent)]
+    Media(#[from] vldm_media::Error),
+    /// The caller asked to stop.
+    #[error("cancelled")]
+    Cancelled,
+    /// The device is not there or cannot do it: choose another `--device`.
+    #[error("{0}")]
+    Backend(String),
+    /// The computation left the range of finite numbers.
+    #[error(
+        "non-finite values in {what} at step {step}: nothing after it can be right; \
+         try `--dtype f32`, fewer steps at the extremes or a lower guidance scale"
+    )]
+    NonFinite {
+        /// What held the value ("latents", "pixels").
+        what: &'static str,
+        /// Index of the sampling step, from 0.
+        step: usize,
+    },
 }

@@ -1,6 +1,13 @@
-//! Video latent diffusion.
+//! Video latent diffusion: image diffusion models become video models by inserted temporal layers.
+//!
+//! The system of "Align your Latents" (Blattmann et al. 2023, arXiv:2304.08818) and of its public
+//! heir Stable Video Diffusion (arXiv:2311.15127), for training and generation.
 
+pub mod autoencoder;
 pub mod checkpoint;
-mod error;
+pub mod error;
+pub mod layout;
+pub mod nn;
+pub mod unet;
 
 pub use error::{Error, Result};

@@ -86,18 +86,11 @@ fn attention(keys: AutoencoderKeys, ours: &str, layer: &str, leaf: &str) -> Sour
 fn temporal(segments: &[&str]) -> Source {
     // The temporal layers belong to the decoder, whether or not our tree says so.
     let segments = segments.strip_prefix(&["decoder"]).unwrap_or(segments);
-    match segments {
-        [head @ .., "resnets", l, "mixer", "mix_factor"] => Source {
-            name: format!(
-                "decoder.{}.resnets.{l}.time_mixer.mix_factor",
-                head.join(".")
-            ),
-            transform: Transform::Negate,
+    Source {
+        name: format!("decoder.{}", segments.join(".")),
+        transform: match segments {
+            [.., "mix_factor"] => Transform::Negate,
+            _ => Transform::None,
         },
-        [head @ .., "resnets", l, layer, leaf] => Source::plain(format!(
-            "decoder.{}.resnets.{l}.temporal_res_block.{layer}.{leaf}",
-            head.join(".")
-        )),
-        _ => Source::plain(format!("decoder.{}", segments.join("."))),
     }
 }

@@ -197,12 +197,18 @@ impl LdmAutoencoderKeys {
         (mapped, is_attention_matrix)
     }
 
+    /// `down.0` is the finest level of the encoder, `up.0` the finest of the decoder.
     fn level(&self, side: &str, block: &str) -> String {
-        match block.parse::<usize>() {
-            Ok(block) if side == "up_blocks" && block < self.levels => {
-                (self.levels - 1 - block).to_string()
-            }
-            _ => block.to_owned(),
+        if side == "down_blocks" {
+            return format!("down.{block}");
+        }
+        let mirrored = block
+            .parse::<usize>()
+            .ok()
+            .and_then(|block| self.levels.checked_sub(block + 1));
+        match mirrored {
+            Some(level) => format!("up.{level}"),
+            None => format!("up.{block}"),
         }
     }
 }

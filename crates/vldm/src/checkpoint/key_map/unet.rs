@@ -11,7 +11,7 @@ pub enum UNetPart {
     Image,
     /// The image (spatial) layers in a video model's file.
     Spatial,
-    /// The temporal layers in a video model's file.
+    /// The temporal layers in a video model's file, whose tree of names ours is.
     Temporal,
 }
 
@@ -81,9 +81,8 @@ impl KeyMap for UNetKeys {
     fn source(&self, ours: &str) -> Source {
         let segments: Vec<&str> = ours.split('.').collect();
         let name = match self.part {
-            UNetPart::Image => ours.to_owned(),
-            UNetPart::Spatial => spatial(&segments).unwrap_or_else(|| ours.to_owned()),
-            UNetPart::Temporal => temporal(&segments).unwrap_or_else(|| ours.to_owned()),
+            UNetPart::Spatial => spatial(&segments),
+            UNetPart::Image | UNetPart::Temporal => ours.to_owned(),
         };
         let is_projection = matches!(
             segments.as_slice(),
@@ -101,36 +100,15 @@ impl KeyMap for UNetKeys {
     }
 }
 
-/// Splits `(down_blocks|up_blocks).B.KIND.L.…` or `mid_block.KIND.L.…` into the block's path, the
-/// kind of layer, and what follows.
-fn layer<'a>(segments: &'a [&'a str]) -> Option<(String, &'a str, &'a [&'a str])> {
-    let depth = match segments {
-        ["down_blocks" | "up_blocks", _, ..] => 2,
-        ["mid_block", ..] => 1,
-        _ => return None,
-    };
-    let kind = *segments.get(depth)?;
-    let path = segments.get(..depth + 2)?.join(".");
-    Some((path, kind, &segments[depth + 2..]))
-}
-
-fn spatial(segments: &[&str]) -> Option<String> {
-    match layer(segments)? {
-        (path, "resnets", rest) => Some(format!("{path}.spatial_res_block.{}", rest.join("."))),
-        _ => None,
+/// The residual blocks of a video model hold a spatial and a temporal one.
+fn spatial(segments: &[&str]) -> String {
+    match segments {
+        [head @ .., "resnets", l, layer, leaf] => {
+            let head = head.join(".");
+            format!("{head}.resnets.{l}.spatial_res_block.{layer}.{leaf}")
+        }
+        _ => segments.join("."),
     }
-}
-
-fn temporal(segments: &[&str]) -> Option<String> {
-    let (path, kind, rest) = layer(segments)?;
-    let tail = rest.join(".");
-    Some(match (kind, rest) {
-        (_, ["mixer", "mix_factor"]) => format!("{path}.time_mixer.mix_factor"),
-        ("resnets", _) => format!("{path}.temporal_res_block.{tail}"),
-        ("attentions", ["time_pos_embed", ..]) => format!("{path}.{tail}"),
-        ("attentions", _) => format!("{path}.temporal_transformer_blocks.0.{tail}"),
-        _ => return None,
-    })
 }
 
 /// Our fields for what diffusers holds in lists of layers.

@@ -1,0 +1,81 @@
+//! Matrix products with a weight `[out, in]`.
+
+use burn::tensor::Tensor;
+
+use super::gelu;
+
+/// `x weightᵀ + bias + residual`.
+///
+/// # Shapes
+/// - `x`: `[..., in]`
+/// - `weight`: `[out, in]`
+/// - `bias`: `[out]`
+/// - `residual`, returns: `[..., out]`
+pub fn linear<const D: usize>(
+    x: Tensor<D>,
+    weight: Tensor<2>,
+    bias: Option<Tensor<1>>,
+    residual: Option<Tensor<D>>,
+) -> Tensor<D> {
+    let mut dims = x.dims();
+    let [out, inputs] = weight.dims();
+    debug_assert!(
+        dims[D - 1] == inputs,
+        "linear: x has {} channels, weight [out, in] = [{out}, {inputs}]",
+        dims[D - 1]
+    );
+    let rows = dims[..D - 1].iter().product();
+    dims[D - 1] = out;
+    // One product over all rows: the same kernel whatever the leading axes are.
+    let y = rows_by_weight(x.reshape([rows, inputs]), weight, bias).reshape(dims);
+    match residual {
+        Some(residual) => y + residual,
+        None => y,
+    }
+}
+
+/// Gated linear unit: the output's first half, times GELU (erf) of its second half.
+///
+/// # Shapes
+/// - `x`: `[..., in]`
+/// - `weight`: `[2 * inner, in]`
+/// - `bias`: `[2 * inner]`
+/// - returns: `[..., inner]`
+pub fn linear_geglu<const D: usize>(
+    x: Tensor<D>,
+    weight: Tensor<2>,
+    bias: Option<Tensor<1>>,
+) -> Tensor<D> {
+    let [out, _] = weight.dims();
+    debug_assert!(
+        out % 2 == 0,
+        "linear_geglu: weight must have an even number of rows, got {out}"
+    );
+    let inner = out / 2;
+    // Two products over halves of the weight instead of one followed by slicing its output:
+    // rows of a weight are contiguous, halves of the last axis are not.
+    let half = |start: usize| {
+        let weight = weight.clone().narrow(0, start, inner);
+        let bias = bias.clone().map(|bias| bias.narrow(0, start, inner));
+        linear(x.clone(), weight, bias, None)
+    };
+    half(0) * gelu(half(inner))
+}
+
+/// `x weightᵀ + bias` for a matrix `x`.
+pub(super) fn rows_by_weight(
+    x: Tensor<2>,
+    weight: Tensor<2>,
+    bias: Option<Tensor<1>>,
+) -> Tensor<2> {
+    let [rows, _] = x.dims();
+    let [out, _] = weight.dims();
+    if rows == 0 {
+        return Tensor::zeros([0, out], (&x.device(), x.dtype()));
+    }
+    let y = x.matmul(weight.transpose());
+    match bias {
+        Some(bias) => y + bias.reshape([1, out]),
+        None => y,
+    }
+}
