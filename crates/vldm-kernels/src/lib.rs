@@ -34,6 +34,7 @@
 mod shape;
 
 pub mod composed;
+pub mod memory;
 mod operands;
 
 #[cfg(test)]

@@ -1,5 +1,22 @@
-//! Reading and writing weights.
+//! Checkpoints: weights and configurations in diffusers' layout and in single files, read by
+//! memory map without holding the weights twice, and written whole or not at all.
+//!
+//! - [`Weights`] opens safetensors files; [`load`] fills a module from them, strictly, and
+//!   reports; [`save`] writes a module back.
+//! - [`key_map`] knows how files name what we have.
 
-/// What is wrong with a checkpoint.
-#[derive(Debug, thiserror::Error)]
-pub enum CheckpointError {}
+mod error;
+mod header;
+pub mod key_map;
+mod load;
+mod mapped;
+mod save;
+mod values;
+
+pub use error::{CheckpointError, Mismatch, Misshapen, Missing};
+pub use load::{LoadOptions, LoadReport, count_parameters, load, parameters};
+pub use mapped::Weights;
+pub use save::{Metadata, SaveOptions, save, write_atomically, write_tensors};
+
+#[cfg(test)]
+mod tests;
