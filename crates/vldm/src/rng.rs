@@ -11,7 +11,7 @@
 //! normal deviates by the Box-Muller transform, computed in f64 with the pure-Rust `libm`, so
 //! that the bits are the same on every platform. This layout is a promise: a seed printed into
 //! a file today must give the same noise tomorrow. `tests/golden/export.py` holds an
-//! independent implementation, and `tests/rng_golden.rs` compares the two.
+//! independent implementation, and `tests/sampler_golden.rs` compares the two.
 
 use std::ops::Range;
 
@@ -157,7 +157,11 @@ mod tests {
     use super::*;
 
     fn key(seed: u64) -> NoiseKey {
-        NoiseKey { seed, stage: Stage::KeyFrames, draw: Draw::Initial }
+        NoiseKey {
+            seed,
+            stage: Stage::KeyFrames,
+            draw: Draw::Initial,
+        }
     }
 
     #[test]
@@ -180,13 +184,28 @@ mod tests {
         let base = key(1);
         let others = [
             key(2),
-            NoiseKey { stage: Stage::Upsampling, ..base },
-            NoiseKey { draw: Draw::Step(0), ..base },
-            NoiseKey { draw: Draw::Step(1), ..base },
-            NoiseKey { draw: Draw::Augmentation, ..base },
+            NoiseKey {
+                stage: Stage::Upsampling,
+                ..base
+            },
+            NoiseKey {
+                draw: Draw::Step(0),
+                ..base
+            },
+            NoiseKey {
+                draw: Draw::Step(1),
+                ..base
+            },
+            NoiseKey {
+                draw: Draw::Augmentation,
+                ..base
+            },
         ];
-        let values: Vec<Vec<f32>> =
-            others.iter().chain([&base]).map(|key| key.normal(0..1, [1, 2, 2])).collect();
+        let values: Vec<Vec<f32>> = others
+            .iter()
+            .chain([&base])
+            .map(|key| key.normal(0..1, [1, 2, 2]))
+            .collect();
         for (index, first) in values.iter().enumerate() {
             assert!(values[index + 1..].iter().all(|second| first != second));
         }
@@ -196,7 +215,10 @@ mod tests {
     fn moments_are_those_of_a_standard_normal() {
         let values = key(3).normal(0..10, [4, 100, 100]);
         let moment = |power: i32| {
-            let sum: f64 = values.iter().map(|value| f64::from(*value).powi(power)).sum();
+            let sum: f64 = values
+                .iter()
+                .map(|value| f64::from(*value).powi(power))
+                .sum();
             sum / values.len() as f64
         };
         // Standard errors over 400,000 values: 0.0016, 0.0022, 0.0061, 0.016.
@@ -208,9 +230,11 @@ mod tests {
 
     #[test]
     fn uniform_stays_in_range() {
-        let mean = (0..4000).map(|index| key(5).uniform(index)).inspect(|value| {
-            assert!((0.0..1.0).contains(value));
-        });
+        let mean = (0..4000)
+            .map(|index| key(5).uniform(index))
+            .inspect(|value| {
+                assert!((0.0..1.0).contains(value));
+            });
         let mean = mean.sum::<f64>() / 4000.0;
         assert!((mean - 0.5).abs() < 0.02, "{mean}");
     }

@@ -103,7 +103,11 @@ mod tests {
         let unconditional = Tensor::<5>::full([1, 3, 1, 1, 1], 1.0, &device);
         let conditional = Tensor::<5>::full([1, 3, 1, 1, 1], 3.0, &device);
         let combined = guidance.combine(unconditional, conditional);
-        assert_eq!(combined.into_data().to_vec::<f32>().expect("f32"), expected, "{guidance:?}");
+        assert_eq!(
+            combined.into_data().to_vec::<f32>().expect("f32"),
+            expected,
+            "{guidance:?}"
+        );
     }
 
     #[test]
@@ -112,12 +116,25 @@ mod tests {
         check(Guidance::ClassifierFree { scale: 1.0 }, [3.0, 3.0, 3.0]);
         check(Guidance::ClassifierFree { scale: 2.0 }, [5.0, 5.0, 5.0]);
         check(Guidance::Context { scale: 0.0 }, [1.0, 1.0, 1.0]);
-        check(Guidance::PerFrame { first: 1.0, last: 3.0 }, [3.0, 5.0, 7.0]);
+        check(
+            Guidance::PerFrame {
+                first: 1.0,
+                last: 3.0,
+            },
+            [3.0, 5.0, 7.0],
+        );
     }
 
     #[test]
     fn a_single_frame_gets_the_first_scale() {
-        assert_eq!(Guidance::PerFrame { first: 1.5, last: 3.0 }.scales(1), [1.5]);
+        assert_eq!(
+            Guidance::PerFrame {
+                first: 1.5,
+                last: 3.0
+            }
+            .scales(1),
+            [1.5]
+        );
     }
 
     #[test]

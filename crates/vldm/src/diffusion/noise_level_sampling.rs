@@ -59,7 +59,10 @@ impl NoiseLevelSampling {
             }
             Self::LogNormal { mean, std } => {
                 let sigma = libm::exp(mean + std * key.normal_scalar(index));
-                Ok(NoiseLevel { sigma, timestep: Some(schedule.timestep_at(sigma)) })
+                Ok(NoiseLevel {
+                    sigma,
+                    timestep: Some(schedule.timestep_at(sigma)),
+                })
             }
         }
     }
@@ -71,32 +74,59 @@ mod tests {
     use crate::diffusion::{BetaRange, NoiseScheduleConfig};
     use crate::rng::{Draw, Stage};
 
-    const KEY: NoiseKey = NoiseKey { seed: 1, stage: Stage::Training, draw: Draw::Choice(0) };
+    const KEY: NoiseKey = NoiseKey {
+        seed: 1,
+        stage: Stage::Training,
+        draw: Draw::Choice(0),
+    };
 
     fn table() -> NoiseSchedule {
-        let range =
-            BetaRange { beta_start: 1e-4, beta_end: 0.02, steps: 1000, zero_terminal_snr: false };
+        let range = BetaRange {
+            beta_start: 1e-4,
+            beta_end: 0.02,
+            steps: 1000,
+            zero_terminal_snr: false,
+        };
         NoiseSchedule::new(NoiseScheduleConfig::Linear(range)).expect("valid")
     }
 
     #[test]
     fn uniform_covers_its_range() {
-        let sampling = NoiseLevelSampling::Uniform { first: 10, end: Some(15) };
+        let sampling = NoiseLevelSampling::Uniform {
+            first: 10,
+            end: Some(15),
+        };
         let mut counts = [0; 5];
         for index in 0..1000 {
             let level = sampling.level(&table(), KEY, index).expect("valid");
             counts[level.timestep.expect("known") as usize - 10] += 1;
         }
-        assert!(counts.iter().all(|count| (150..250).contains(count)), "{counts:?}");
+        assert!(
+            counts.iter().all(|count| (150..250).contains(count)),
+            "{counts:?}"
+        );
     }
 
     #[test]
     fn log_normal_has_its_moments() {
-        let config = NoiseScheduleConfig::Edm { sigma_min: 0.002, sigma_max: 700.0, rho: 7.0 };
+        let config = NoiseScheduleConfig::Edm {
+            sigma_min: 0.002,
+            sigma_max: 700.0,
+            rho: 7.0,
+        };
         let schedule = NoiseSchedule::new(config).expect("valid");
-        let sampling = NoiseLevelSampling::LogNormal { mean: 1.0, std: 1.6 };
+        let sampling = NoiseLevelSampling::LogNormal {
+            mean: 1.0,
+            std: 1.6,
+        };
         let logs: Vec<f64> = (0..4000)
-            .map(|index| sampling.level(&schedule, KEY, index).expect("valid").sigma.ln())
+            .map(|index| {
+                sampling
+                    .level(&schedule, KEY, index)
+                    .expect("valid")
+                    .sigma
+                    .ln()
+            })
             .collect();
         let mean = logs.iter().sum::<f64>() / 4000.0;
         let variance = logs.iter().map(|log| (log - mean).powi(2)).sum::<f64>() / 4000.0;

@@ -33,12 +33,18 @@ pub struct NoiseLevel {
 
 impl NoiseLevel {
     /// No noise: where sampling ends.
-    pub const CLEAN: Self = Self { sigma: 0.0, timestep: None };
+    pub const CLEAN: Self = Self {
+        sigma: 0.0,
+        timestep: None,
+    };
 
     /// A level known by its standard deviation only.
     #[must_use]
     pub fn from_sigma(sigma: f64) -> Self {
-        Self { sigma, timestep: None }
+        Self {
+            sigma,
+            timestep: None,
+        }
     }
 
     /// `1/√(1 + sigma²)`: the factor from the variance-exploding to the variance-preserving
@@ -117,13 +123,24 @@ impl NoiseSchedule {
             NoiseScheduleConfig::ScaledLinear(range) => {
                 alphas_cumprod(&range, f64::sqrt, |root| root * root)?
             }
-            NoiseScheduleConfig::Edm { sigma_min, sigma_max, rho } => {
+            NoiseScheduleConfig::Edm {
+                sigma_min,
+                sigma_max,
+                rho,
+            } => {
                 check_sigmas(sigma_min, sigma_max, rho)?;
                 Vec::new()
             }
         };
-        let sigmas = alphas_cumprod.iter().map(|alpha| ((1.0 - alpha) / alpha).sqrt()).collect();
-        Ok(Self { config, alphas_cumprod, sigmas })
+        let sigmas = alphas_cumprod
+            .iter()
+            .map(|alpha| ((1.0 - alpha) / alpha).sqrt())
+            .collect();
+        Ok(Self {
+            config,
+            alphas_cumprod,
+            sigmas,
+        })
     }
 
     /// What the schedule was made from.
@@ -148,7 +165,11 @@ impl NoiseSchedule {
     #[must_use]
     pub fn sigma_range(&self) -> (f64, f64) {
         match self.config {
-            NoiseScheduleConfig::Edm { sigma_min, sigma_max, .. } => (sigma_min, sigma_max),
+            NoiseScheduleConfig::Edm {
+                sigma_min,
+                sigma_max,
+                ..
+            } => (sigma_min, sigma_max),
             _ => (self.sigmas[0], self.sigmas[self.sigmas.len() - 1]),
         }
     }
@@ -182,14 +203,21 @@ impl NoiseSchedule {
         let (log_low, log_high) = (self.sigmas[low].ln(), self.sigmas[high].ln());
         let weight = (log_sigma - log_low) / (log_high - log_low);
         // A table of one entry has no interval to interpolate in: 0/0.
-        let weight = if weight.is_nan() { 0.0 } else { weight.clamp(0.0, 1.0) };
+        let weight = if weight.is_nan() {
+            0.0
+        } else {
+            weight.clamp(0.0, 1.0)
+        };
         low as f64 + weight * (high - low) as f64
     }
 
     /// The level of a timestep, remembering the timestep.
     #[must_use]
     pub fn level(&self, timestep: f64) -> NoiseLevel {
-        NoiseLevel { sigma: self.sigma_at(timestep), timestep: Some(timestep) }
+        NoiseLevel {
+            sigma: self.sigma_at(timestep),
+            timestep: Some(timestep),
+        }
     }
 }
 
@@ -227,7 +255,12 @@ fn rescale_to_zero_terminal_snr(table: &mut [f64]) {
 }
 
 fn check_betas(range: &BetaRange) -> Result<()> {
-    let BetaRange { beta_start, beta_end, steps, zero_terminal_snr } = *range;
+    let BetaRange {
+        beta_start,
+        beta_end,
+        steps,
+        zero_terminal_snr,
+    } = *range;
     if !(beta_start > 0.0 && beta_start <= beta_end && beta_end < 1.0) {
         return Err(Error::Config(format!(
             "a noise schedule needs 0 < beta_start <= beta_end < 1, got {beta_start} and {beta_end}"
@@ -295,7 +328,11 @@ mod tests {
 
     #[test]
     fn continuous_levels_are_told_as_a_quarter_of_their_logarithm() {
-        let config = NoiseScheduleConfig::Edm { sigma_min: 0.002, sigma_max: 700.0, rho: 7.0 };
+        let config = NoiseScheduleConfig::Edm {
+            sigma_min: 0.002,
+            sigma_max: 700.0,
+            rho: 7.0,
+        };
         let schedule = NoiseSchedule::new(config).expect("valid");
         assert!((schedule.timestep_at(700.0) - 0.25 * 700_f64.ln()).abs() < 1e-12);
         assert!((schedule.sigma_at(schedule.timestep_at(3.0)) - 3.0).abs() < 1e-12);
@@ -303,8 +340,12 @@ mod tests {
 
     #[test]
     fn zero_terminal_signal_keeps_the_first_entry() {
-        let range =
-            BetaRange { beta_start: 0.00085, beta_end: 0.012, steps: 1000, zero_terminal_snr: true };
+        let range = BetaRange {
+            beta_start: 0.00085,
+            beta_end: 0.012,
+            steps: 1000,
+            zero_terminal_snr: true,
+        };
         let schedule = NoiseSchedule::new(NoiseScheduleConfig::ScaledLinear(range)).expect("valid");
         assert!((schedule.alphas_cumprod()[0] - 0.99915).abs() < 1e-12);
         assert!((schedule.sigma_range().1 - 4096.0).abs() < 1e-3);
@@ -314,22 +355,46 @@ mod tests {
     #[test]
     fn configurations_are_strict() {
         let check = |text: &str| serde_json::from_str::<NoiseScheduleConfig>(text).is_ok();
-        assert!(check(r#"{"type": "linear", "beta_start": 0.0001, "beta_end": 0.02}"#));
-        assert!(check(r#"{"type": "edm", "sigma_min": 0.002, "sigma_max": 700}"#));
-        assert!(!check(r#"{"type": "linear", "beta_start": 0.0001, "beta_end": 0.02, "x": 1}"#));
-        assert!(!check(r#"{"type": "edm", "sigma_min": 0.002, "sigma_max": 700, "beta": 1}"#));
+        assert!(check(
+            r#"{"type": "linear", "beta_start": 0.0001, "beta_end": 0.02}"#
+        ));
+        assert!(check(
+            r#"{"type": "edm", "sigma_min": 0.002, "sigma_max": 700}"#
+        ));
+        assert!(!check(
+            r#"{"type": "linear", "beta_start": 0.0001, "beta_end": 0.02, "x": 1}"#
+        ));
+        assert!(!check(
+            r#"{"type": "edm", "sigma_min": 0.002, "sigma_max": 700, "beta": 1}"#
+        ));
         assert!(!check(r#"{"type": "cosine"}"#));
     }
 
     #[test]
     fn wrong_numbers_are_refused() {
-        for (beta_start, beta_end, steps) in
-            [(0.0, 0.1, 10), (0.2, 0.1, 10), (0.1, 1.0, 10), (0.1, 0.2, 0), (f64::NAN, 0.1, 10)]
-        {
-            let range = BetaRange { beta_start, beta_end, steps, zero_terminal_snr: false };
-            assert!(NoiseSchedule::new(NoiseScheduleConfig::Linear(range)).is_err(), "{range:?}");
+        for (beta_start, beta_end, steps) in [
+            (0.0, 0.1, 10),
+            (0.2, 0.1, 10),
+            (0.1, 1.0, 10),
+            (0.1, 0.2, 0),
+            (f64::NAN, 0.1, 10),
+        ] {
+            let range = BetaRange {
+                beta_start,
+                beta_end,
+                steps,
+                zero_terminal_snr: false,
+            };
+            assert!(
+                NoiseSchedule::new(NoiseScheduleConfig::Linear(range)).is_err(),
+                "{range:?}"
+            );
         }
-        let config = NoiseScheduleConfig::Edm { sigma_min: 2.0, sigma_max: 1.0, rho: 7.0 };
+        let config = NoiseScheduleConfig::Edm {
+            sigma_min: 2.0,
+            sigma_max: 1.0,
+            rho: 7.0,
+        };
         assert!(NoiseSchedule::new(config).is_err());
     }
 }

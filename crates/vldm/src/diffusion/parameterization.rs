@@ -62,12 +62,19 @@ impl Parameterization {
 
 /// α and σ of the variance-preserving variable, `[batch, 1, 1, 1, 1]` each.
 fn weights(levels: &[NoiseLevel], like: &Tensor<5>) -> (Tensor<5>, Tensor<5>) {
-    assert_eq!(levels.len(), like.dims()[0], "one noise level per sample of the batch");
+    assert_eq!(
+        levels.len(),
+        like.dims()[0],
+        "one noise level per sample of the batch"
+    );
     let column = |values: Vec<f64>| {
         let options = (&like.device(), like.dtype());
         Tensor::<1>::from_data(values.as_slice(), options).reshape([-1, 1, 1, 1, 1])
     };
     let alpha = levels.iter().map(NoiseLevel::alpha).collect();
-    let sigma = levels.iter().map(|level| level.sigma * level.alpha()).collect();
+    let sigma = levels
+        .iter()
+        .map(|level| level.sigma * level.alpha())
+        .collect();
     (column(alpha), column(sigma))
 }

@@ -56,8 +56,15 @@ impl Preconditioning {
             Parameterization::V => (c_in * c_in, -sigma * c_in),
             Parameterization::X0 => (0.0, 1.0),
         };
-        let c_noise = level.timestep.unwrap_or_else(|| self.schedule.timestep_at(sigma));
-        Scalings { c_skip, c_out, c_in, c_noise }
+        let c_noise = level
+            .timestep
+            .unwrap_or_else(|| self.schedule.timestep_at(sigma));
+        Scalings {
+            c_skip,
+            c_out,
+            c_in,
+            c_noise,
+        }
     }
 
     /// Makes a denoiser of a network: `network` reads the scaled latents and `c_noise`, and
@@ -66,7 +73,10 @@ impl Preconditioning {
     where
         F: Fn(Tensor<5>, f64) -> Result<Tensor<5>>,
     {
-        Preconditioned { preconditioning: self, network }
+        Preconditioned {
+            preconditioning: self,
+            network,
+        }
     }
 }
 
@@ -90,7 +100,12 @@ where
     F: Fn(Tensor<5>, f64) -> Result<Tensor<5>>,
 {
     fn denoise(&self, x: Tensor<5>, level: NoiseLevel) -> Result<Tensor<5>> {
-        let Scalings { c_skip, c_out, c_in, c_noise } = self.preconditioning.at(level);
+        let Scalings {
+            c_skip,
+            c_out,
+            c_in,
+            c_noise,
+        } = self.preconditioning.at(level);
         let output = (self.network)(x.clone().mul_scalar(c_in), c_noise)?;
         Ok(match self.preconditioning.parameterization {
             Parameterization::X0 => output,
@@ -110,15 +125,24 @@ mod tests {
     /// A network that knows the answer must be turned into a denoiser that knows it too.
     #[test]
     fn the_exact_target_denoises_exactly() {
-        let config = NoiseScheduleConfig::Edm { sigma_min: 0.01, sigma_max: 100.0, rho: 7.0 };
+        let config = NoiseScheduleConfig::Edm {
+            sigma_min: 0.01,
+            sigma_max: 100.0,
+            rho: 7.0,
+        };
         let schedule = NoiseSchedule::new(config).expect("valid");
         let device = Device::flex();
         let x0 = Tensor::<5>::from_data([[[[[0.5_f32, -1.0, 2.0]]]]], &device);
         let noise = Tensor::<5>::from_data([[[[[-0.3_f32, 0.7, 1.1]]]]], &device);
-        for parameterization in
-            [Parameterization::Epsilon, Parameterization::V, Parameterization::X0]
-        {
-            let preconditioning = Preconditioning { parameterization, schedule: schedule.clone() };
+        for parameterization in [
+            Parameterization::Epsilon,
+            Parameterization::V,
+            Parameterization::X0,
+        ] {
+            let preconditioning = Preconditioning {
+                parameterization,
+                schedule: schedule.clone(),
+            };
             for sigma in [0.01, 0.5, 3.0, 20.0] {
                 let level = NoiseLevel::from_sigma(sigma);
                 let denoiser = preconditioning.wrap(|input, c_noise| {

@@ -159,19 +159,24 @@ impl StepPlan {
             return Err(Error::Input("sampling needs at least 1 step, got 0".into()));
         }
         let mut levels = match schedule.config() {
-            NoiseScheduleConfig::Edm { sigma_min, sigma_max, rho } => {
-                karras(sigma_min, sigma_max, rho, steps)
-                    .map(|sigma| schedule.level(schedule.timestep_at(sigma)))
-                    .collect()
-            }
+            NoiseScheduleConfig::Edm {
+                sigma_min,
+                sigma_max,
+                rho,
+            } => karras(sigma_min, sigma_max, rho, steps)
+                .map(|sigma| schedule.level(schedule.timestep_at(sigma)))
+                .collect(),
             _ => table_plan(schedule, config, grid, steps)?,
         };
         levels.push(final_level(schedule, config.final_sigma)?);
         check_falling(&levels)?;
         let first = levels[0].sigma;
         let leading = matches!(config.spacing, StepSpacing::Leading { .. });
-        let init_scale =
-            if grid == StepGrid::Fractional && !leading { first } else { first.hypot(1.0) };
+        let init_scale = if grid == StepGrid::Fractional && !leading {
+            first
+        } else {
+            first.hypot(1.0)
+        };
         Ok(Self { levels, init_scale })
     }
 
@@ -215,7 +220,12 @@ impl StepPlan {
     #[must_use]
     pub fn step(&self, index: usize) -> Option<Step> {
         let (from, to) = (*self.levels.get(index)?, *self.levels.get(index + 1)?);
-        Some(Step { index, count: self.num_steps(), from, to })
+        Some(Step {
+            index,
+            count: self.num_steps(),
+            from,
+            to,
+        })
     }
 }
 
@@ -233,9 +243,16 @@ fn table_plan(
         )));
     }
     let chosen = timesteps(config.spacing, grid, steps, entries);
-    let chosen: Vec<NoiseLevel> =
-        chosen.into_iter().map(|timestep| schedule.level(timestep)).collect();
-    let LevelSpacing::Karras { sigma_min, sigma_max, rho } = config.levels else {
+    let chosen: Vec<NoiseLevel> = chosen
+        .into_iter()
+        .map(|timestep| schedule.level(timestep))
+        .collect();
+    let LevelSpacing::Karras {
+        sigma_min,
+        sigma_max,
+        rho,
+    } = config.levels
+    else {
         return Ok(chosen);
     };
     let (low, high) = match grid {
@@ -250,8 +267,15 @@ fn table_plan(
     let level = |sigma| {
         let timestep = schedule.timestep_at(sigma);
         let whole = grid != StepGrid::Fractional;
-        let timestep = if whole { timestep.round_ties_even() } else { timestep };
-        NoiseLevel { sigma, timestep: Some(timestep) }
+        let timestep = if whole {
+            timestep.round_ties_even()
+        } else {
+            timestep
+        };
+        NoiseLevel {
+            sigma,
+            timestep: Some(timestep),
+        }
     };
     Ok(karras(low, high, rho, steps).map(level).collect())
 }
@@ -270,8 +294,16 @@ fn timesteps(spacing: StepSpacing, grid: StepGrid, steps: usize, entries: usize)
         StepSpacing::Linspace {} => {
             let position = count - 1 - index;
             let interval = last / count.saturating_sub(1).max(1) as f64;
-            let timestep = if position == 0 { 0.0 } else { position as f64 * interval };
-            if grid == StepGrid::Fractional { timestep } else { timestep.round_ties_even() }
+            let timestep = if position == 0 {
+                0.0
+            } else {
+                position as f64 * interval
+            };
+            if grid == StepGrid::Fractional {
+                timestep
+            } else {
+                timestep.round_ties_even()
+            }
         }
         StepSpacing::Trailing {} => {
             // The difference is taken as numpy's `arange` takes it: it decides ties.
@@ -280,7 +312,9 @@ fn timesteps(spacing: StepSpacing, grid: StepGrid, steps: usize, entries: usize)
             (entries + index as f64 * interval).round_ties_even() - 1.0
         }
     };
-    (0..steps).map(|index| timestep(index).clamp(0.0, last)).collect()
+    (0..steps)
+        .map(|index| timestep(index).clamp(0.0, last))
+        .collect()
 }
 
 /// `count` levels from `high` to `low`, even in `sigma^(1/rho)` (Karras et al., eq. 5).
@@ -310,7 +344,11 @@ fn check_falling(levels: &[NoiseLevel]) -> Result<()> {
     let last = levels.len() - 1;
     for (index, pair) in levels.windows(2).enumerate() {
         let (from, to) = (pair[0].sigma, pair[1].sigma);
-        let falls = if index + 1 == last { to <= from && to >= 0.0 } else { to < from };
+        let falls = if index + 1 == last {
+            to <= from && to >= 0.0
+        } else {
+            to < from
+        };
         if !(falls && from.is_finite() && from > 0.0) {
             return Err(Error::Input(format!(
                 "noise levels have to fall, but level {index} is {from} and the next one {to}: \

@@ -65,8 +65,14 @@ impl Sampler for Dpmpp2m {
             _ => denoised.clone(),
         };
         if !to_zero {
-            self.previous = Some(Previous { denoised: denoised.clone(), length });
+            self.previous = Some(Previous {
+                denoised: denoised.clone(),
+                length,
+            });
         }
-        Ok(Stepped { x: ode::line(x, estimate, step.ratio()), denoised })
+        Ok(Stepped {
+            x: ode::line(x, estimate, step.ratio()),
+            denoised,
+        })
     }
 }

@@ -114,11 +114,17 @@ impl SamplerConfig {
     /// # Errors
     /// [`Error::Input`] naming the known samplers.
     pub fn from_name(name: &str) -> Result<Self> {
-        all_samplers().into_iter().find(|sampler| sampler.name() == name).ok_or_else(|| {
-            let mut names: Vec<&str> = all_samplers().iter().map(Self::name).collect();
-            names.dedup();
-            Error::Input(format!("unknown sampler \"{name}\": expected one of {}", names.join(", ")))
-        })
+        all_samplers()
+            .into_iter()
+            .find(|sampler| sampler.name() == name)
+            .ok_or_else(|| {
+                let mut names: Vec<&str> = all_samplers().iter().map(Self::name).collect();
+                names.dedup();
+                Error::Input(format!(
+                    "unknown sampler \"{name}\": expected one of {}",
+                    names.join(", ")
+                ))
+            })
     }
 
     /// The name, as in configurations and on the command line.
@@ -139,9 +145,9 @@ impl SamplerConfig {
     /// [`Error::Config`] if eta lies outside [0, 1].
     pub fn validate(&self) -> Result<()> {
         match *self {
-            Self::Ddim { eta } if !(0.0..=1.0).contains(&eta) => {
-                Err(Error::Config(format!("eta must lie between 0 and 1, got {eta}")))
-            }
+            Self::Ddim { eta } if !(0.0..=1.0).contains(&eta) => Err(Error::Config(format!(
+                "eta must lie between 0 and 1, got {eta}"
+            ))),
             _ => Ok(()),
         }
     }
@@ -203,10 +209,18 @@ mod tests {
             assert_eq!(found.name(), sampler.name());
             let json = serde_json::to_value(sampler).expect("serialises");
             assert_eq!(json["type"], sampler.name());
-            assert_eq!(serde_json::from_value::<SamplerConfig>(json).expect("parses"), sampler);
+            assert_eq!(
+                serde_json::from_value::<SamplerConfig>(json).expect("parses"),
+                sampler
+            );
         }
-        let message = SamplerConfig::from_name("plms").expect_err("unknown").to_string();
-        assert!(message.contains("ddim, euler, euler_ancestral, heun, dpmpp_2m"), "{message}");
+        let message = SamplerConfig::from_name("plms")
+            .expect_err("unknown")
+            .to_string();
+        assert!(
+            message.contains("ddim, euler, euler_ancestral, heun, dpmpp_2m"),
+            "{message}"
+        );
     }
 
     #[test]

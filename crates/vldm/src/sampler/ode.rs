@@ -38,7 +38,11 @@ pub(super) fn ancestral(
     // σ_up² = η²·σ'²·(σ² − σ'²)/σ²,   σ_down² = σ'² − σ_up²
     let up = eta * to * (1.0 - step.ratio() * step.ratio()).max(0.0).sqrt();
     let down = ((to - up) * (to + up)).max(0.0).sqrt();
-    let fresh = if up > 0.0 { Some(noise.draw(step.index, &x)?) } else { None };
+    let fresh = if up > 0.0 {
+        Some(noise.draw(step.index, &x)?)
+    } else {
+        None
+    };
     let x = line(x, denoised, down / from);
     Ok(match fresh {
         Some(fresh) => x + fresh.mul_scalar(up),

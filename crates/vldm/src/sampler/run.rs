@@ -79,7 +79,14 @@ impl<'a> Sampling<'a> {
         x: Tensor<5>,
         noise: &'a mut dyn StepNoise,
     ) -> Self {
-        Self { sampler, denoiser, plan, noise, x: Some(x), next: 0 }
+        Self {
+            sampler,
+            denoiser,
+            plan,
+            noise,
+            x: Some(x),
+            next: 0,
+        }
     }
 
     /// The levels of the run.
@@ -125,7 +132,11 @@ impl Iterator for Sampling<'_> {
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        let left = if self.x.is_some() { self.plan.num_steps() - self.next } else { 0 };
+        let left = if self.x.is_some() {
+            self.plan.num_steps() - self.next
+        } else {
+            0
+        };
         (0, Some(left))
     }
 }

@@ -41,7 +41,13 @@ impl SampleNoise {
     /// One sample that starts at frame 0.
     #[must_use]
     pub fn single(seed: u64, stage: Stage) -> Self {
-        Self { samples: vec![SampleSeed { seed, first_frame: 0 }], stage }
+        Self {
+            samples: vec![SampleSeed {
+                seed,
+                first_frame: 0,
+            }],
+            stage,
+        }
     }
 
     /// Unit-variance f32 noise of a draw. Sampling starts from [`Draw::Initial`].
@@ -61,11 +67,18 @@ impl SampleNoise {
         }
         let mut values = Vec::with_capacity(shape.iter().product());
         for sample in &self.samples {
-            let key = NoiseKey { seed: sample.seed, stage: self.stage, draw };
+            let key = NoiseKey {
+                seed: sample.seed,
+                stage: self.stage,
+                draw,
+            };
             let range = sample.first_frame..sample.first_frame + frames as u64;
             values.extend(key.normal(range, [channels, height, width]));
         }
-        Ok(Tensor::from_data(TensorData::new(values, shape), (device, DType::F32)))
+        Ok(Tensor::from_data(
+            TensorData::new(values, shape),
+            (device, DType::F32),
+        ))
     }
 }
 
@@ -74,7 +87,11 @@ impl StepNoise for SampleNoise {
         let index = u32::try_from(step)
             .map_err(|_| Error::Input(format!("step {step} is beyond the last possible one")))?;
         let noise = self.tensor(Draw::Step(index), like.dims(), &like.device())?;
-        Ok(if like.dtype() == DType::F32 { noise } else { noise.cast(like.dtype()) })
+        Ok(if like.dtype() == DType::F32 {
+            noise
+        } else {
+            noise.cast(like.dtype())
+        })
     }
 }
 
