@@ -150,7 +150,11 @@ fn run(case: &Case, dtype: DType) -> Vec<Vec<f32>> {
     Sampling::new(config.build(), plan, &denoiser, initial, &mut noise)
         .map(|progress| {
             let latents = progress.expect("runs").latents();
-            latents.cast(DType::F32).into_data().to_vec().expect("f32")
+            latents
+                .cast(DType::F32)
+                .into_data()
+                .try_to_vec()
+                .expect("f32")
         })
         .collect()
 }
@@ -185,7 +189,6 @@ fn every_step_agrees_with_diffusers() {
                 "{} {dtype:?} eta {} {:?}",
                 case.sampler, case.eta, case.config
             );
-            println!("{worst:.1e} {name}");
             if worst.is_nan() || worst > 1e-5 {
                 failures.push(format!("{name}: {errors:?}"));
             }

@@ -64,7 +64,7 @@ fn tensor(values: Vec<f64>, shape: [usize; 5], dtype: DType) -> Tensor<5> {
 }
 
 fn values(x: Tensor<5>) -> Vec<f64> {
-    x.into_data_dtype(DType::F64).to_vec().expect("f64")
+    x.into_data_dtype(DType::F64).try_to_vec().expect("f64")
 }
 
 fn seeds(seeds: &[u64]) -> SampleNoise {
@@ -92,7 +92,7 @@ fn sample(sampler: SamplerConfig, mut noise: SampleNoise, frames: usize) -> Vec<
     run.finish()
         .expect("runs")
         .into_data()
-        .to_vec()
+        .try_to_vec()
         .expect("f32")
 }
 
@@ -145,23 +145,24 @@ fn slope(points: &[(f64, f64)]) -> f64 {
 
 #[test]
 fn samples_have_the_mean_and_variance_of_the_data() {
-    let shape = [1, 8, 4, 64, 64];
+    let shape = [1, 4, 4, 64, 64];
     for sampler in all_samplers() {
         let mut noise = seeds(&[11]);
         let initial = noise
             .tensor(Draw::Initial, shape, &Device::flex())
             .expect("one seed");
-        let plan = to_zero(sampler, 60);
+        let plan = to_zero(sampler, 300);
         let run = Sampling::new(sampler.build(), plan, &normal, initial, &mut noise);
         let found = values(run.finish().expect("runs"));
         let count = found.len() as f64;
         let mean = found.iter().sum::<f64>() / count;
         let variance = found.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / count;
         println!("{sampler:?}: mean {mean:.4}, variance {variance:.4}");
-        // Standard errors over 131,072 values: 0.0021 and 0.0023; the rest is the solver's.
-        assert!((mean - MEAN).abs() < 0.01, "{sampler:?}: mean {mean}");
+        // Standard errors over 65,536 values: 0.0030 and 0.6 %. The rest is the solver's: at
+        // first order it falls with the number of steps, and is 8 % of the variance at 60.
+        assert!((mean - MEAN).abs() < 0.012, "{sampler:?}: mean {mean}");
         assert!(
-            (variance / VARIANCE - 1.0).abs() < 0.05,
+            (variance / VARIANCE - 1.0).abs() < 0.035,
             "{sampler:?}: variance {variance}"
         );
     }

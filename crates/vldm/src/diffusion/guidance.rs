@@ -104,7 +104,7 @@ mod tests {
         let conditional = Tensor::<5>::full([1, 3, 1, 1, 1], 3.0, &device);
         let combined = guidance.combine(unconditional, conditional);
         assert_eq!(
-            combined.into_data().to_vec::<f32>().expect("f32"),
+            combined.into_data().try_to_vec::<f32>().expect("f32"),
             expected,
             "{guidance:?}"
         );

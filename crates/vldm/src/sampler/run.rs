@@ -41,7 +41,6 @@ impl Progress {
 /// A sampling run: an iterator over its steps.
 ///
 /// After an error the iterator ends.
-#[allow(missing_debug_implementations)] // holds a denoiser and a source of noise by reference
 pub struct Sampling<'a> {
     sampler: Box<dyn Sampler>,
     denoiser: &'a dyn Denoiser,
@@ -114,6 +113,17 @@ impl<'a> Sampling<'a> {
             return Err(Error::NonFinite { step: step.index });
         }
         Ok(Progress { step, x, denoised })
+    }
+}
+
+impl std::fmt::Debug for Sampling<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Sampling")
+            .field("sampler", &self.sampler)
+            .field("plan", &self.plan)
+            .field("next", &self.next)
+            .finish_non_exhaustive()
     }
 }
 

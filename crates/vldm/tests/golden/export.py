@@ -268,7 +268,7 @@ def sampler_cases():
     cases.append(case("dpmpp_2m", 16, final_sigmas_type="sigma_min"))
     cases.append(case("dpmpp_2m", 1))
     cases.append(case("dpmpp_2m", 2))
-    cases.append(case("heun", 1))
+    cases.append(case("heun", 1, timestep_spacing="trailing"))
     svd = {key: value for key, value in SVD.items() if key != "prediction_type"}
     cases.append(case("euler", 10, "v_prediction", **svd))
     return [trajectory(c) for c in cases]
