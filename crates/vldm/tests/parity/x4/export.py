@@ -124,7 +124,7 @@ def export_pipeline(unet, vae, text, words):
         "timesteps": timesteps,
         "f32_against_f64": {"latents": compare(final, single[0]), "pixels": compare(pixels.clamp(-1, 1), single[1].clamp(-1, 1))},
     }
-    outputs = {"latents": final, "pixels": pixels.clamp(-1, 1), "pixels_unclamped": pixels}
+    outputs = {"latents": final, "pixels": pixels.clamp(-1, 1)}
     write_pipeline(HERE, "", settings, {"latents": latents, "image_noise": image_noise, "image": low}, outputs, SEED, __file__)
     print("   ", settings["f32_against_f64"], timesteps)
 
