@@ -52,12 +52,19 @@ def uniform(seed, name, shape, low, high):
     return torch.rand(shape, generator=generator(seed, name), dtype=torch.float32) * (high - low) + low
 
 
+# Gains under which every normalisation sees values of about 0.01, so that a wrong eps shows.
+FAINT = {
+    "conv_in.": 0.01, "conv1.": 0.01, "conv2.": 0.01, "time_emb_proj.": 0.01, "proj_in.": 0.01, "proj_out.": 0.01, "to_out.": 0.01,
+    "net.2.": 0.01, "conv_shortcut.bias": 0.01, "samplers.0.conv.bias": 0.01, "time_pos_embed.linear_2.": 0.01,
+}
+
+
 def randomise(module, seed, gains=None):
     """Gives every parameter a value that matters: nothing stays zero, one, or a half.
 
     Matrices and kernels are normal with variance gain²/fan-in, so activations stay of order one;
     norm weights lie in 0.7..1.3, biases in ±0.2, mix factors in ±1. `gains` maps a part of a
-    parameter's name to a factor for its weight.
+    parameter's name to a factor for its values.
     """
     owners = dict(module.named_modules())
     for name, parameter in sorted(module.named_parameters()):
@@ -71,7 +78,7 @@ def randomise(module, seed, gains=None):
         elif isinstance(owner, torch.nn.Embedding) or len(shape) == 1 and "embedding" in name and not name.endswith("bias"):
             value = normal(seed, name, shape, 0.7 * gain)
         elif name.endswith("bias"):
-            value = uniform(seed, name, shape, -0.2, 0.2)
+            value = uniform(seed, name, shape, -0.2, 0.2) * gain
         else:
             value = normal(seed, name, shape, gain / math.sqrt(math.prod(shape[1:])))
         parameter.data.copy_(value)

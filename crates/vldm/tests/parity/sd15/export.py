@@ -20,7 +20,7 @@ def build():
         out_channels=4,
         down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
         up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
-        block_out_channels=(8, 16, 24, 24),
+        block_out_channels=(8, 16, 16, 16),
         layers_per_block=2,
         norm_num_groups=4,
         cross_attention_dim=8,

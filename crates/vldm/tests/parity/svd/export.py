@@ -51,7 +51,7 @@ def build():
     vae = AutoencoderKLTemporalDecoder(
         down_block_types=("DownEncoderBlock2D",) * 4,
         block_out_channels=(32, 32, 32, 32),
-        layers_per_block=1,
+        layers_per_block=2,
         latent_channels=4,
         sample_size=64,
         scaling_factor=0.18215,
@@ -77,7 +77,7 @@ def build():
 def save(folder, unet, vae, vision):
     fresh(folder)
     save_component(unet, folder / "unet", max_shard_size="980KB")
-    save_component(vae, folder / "vae")
+    save_component(vae, folder / "vae", max_shard_size="980KB")
     save_component(vision, folder / "image_encoder")
     write_json(folder / "scheduler" / "scheduler_config.json", SVD_SCHEDULER)
     write_json(folder / "feature_extractor" / "preprocessor_config.json", FEATURE_EXTRACTOR)

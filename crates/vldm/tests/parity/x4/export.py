@@ -21,10 +21,10 @@ def build():
         out_channels=4,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-        block_out_channels=(8, 16, 16, 24),
+        block_out_channels=(8, 12, 16, 16),
         layers_per_block=2,
         norm_num_groups=4,
-        cross_attention_dim=8,
+        cross_attention_dim=4,
         attention_head_dim=4,
         only_cross_attention=(True, True, True, False),
         use_linear_projection=True,
@@ -43,8 +43,8 @@ def build():
     text = CLIPTextModel(
         CLIPTextConfig(
             vocab_size=49408,
-            hidden_size=8,
-            intermediate_size=32,
+            hidden_size=4,
+            intermediate_size=16,
             num_hidden_layers=2,
             num_attention_heads=2,
             max_position_embeddings=77,
@@ -135,7 +135,7 @@ def main():
     save(HERE / "model", unet, vae, text)
     write_json(HERE / "norm_eps.json", norm_eps(unet=unet, vae=vae, text_encoder=text))
     reference = Reference(SEED, __file__)
-    context = normal(SEED, "context", (3, 77, 8))
+    context = normal(SEED, "context", (3, 77, 4))
     unet_case(
         reference, "square", unet, normal(SEED, "a", (3, 7, 16, 16)), torch.tensor([480.0]), context,
         class_labels=torch.tensor([20, 0, 350]),
