@@ -11,7 +11,7 @@ sys.path.insert(0, str(HERE.parent))
 from common import *  # noqa: E402,F403
 
 from diffusers import AutoencoderKL, UNet2DConditionModel
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPVisionConfig, CLIPVisionModelWithProjection
+from transformers import CLIPTextConfig, CLIPTextModel
 
 SEED = 101
 
@@ -43,42 +43,33 @@ def build():
             hidden_act="quick_gelu", layer_norm_eps=1e-4,
         )
     )
-    vision = CLIPVisionModelWithProjection(
-        CLIPVisionConfig(
-            hidden_size=18, intermediate_size=26, projection_dim=7, num_hidden_layers=3, num_attention_heads=3, image_size=31, patch_size=5,
-            hidden_act="quick_gelu",
-        )
-    )
     randomise(unet, SEED, FAINT)
     # The log-variance leaves its range of -30..20 in places, where diffusers clamps it.
     randomise(vae, SEED + 1, FAINT | {"quant_conv.weight": 30.0, "post_quant_conv.weight": 1 / 30.0})
     randomise(text, SEED + 2)
-    randomise(vision, SEED + 3)
-    return unet, vae, text, vision
+    return unet, vae, text
 
 
-def save(folder, unet, vae, text, vision):
+def save(folder, unet, vae, text):
     fresh(folder)
     save_component(unet, folder / "unet")
     save_component(vae, folder / "vae")
     save_component(text, folder / "text_encoder")
-    save_component(vision, folder / "image_encoder")
     write_json(folder / "scheduler" / "scheduler_config.json", SD1_SCHEDULER)
     write_model_index(
         folder,
         "StableDiffusionPipeline",
         scheduler=["diffusers", "PNDMScheduler"],
         text_encoder=["transformers", "CLIPTextModel"],
-        image_encoder=["transformers", "CLIPVisionModelWithProjection"],
         unet=["diffusers", "UNet2DConditionModel"],
         vae=["diffusers", "AutoencoderKL"],
     )
 
 
 def main():
-    unet, vae, text, vision = build()
-    save(HERE / "model", unet, vae, text, vision)
-    write_json(HERE / "norm_eps.json", norm_eps(unet=unet, vae=vae, text_encoder=text, image_encoder=vision))
+    unet, vae, text = build()
+    save(HERE / "model", unet, vae, text)
+    write_json(HERE / "norm_eps.json", norm_eps(unet=unet, vae=vae, text_encoder=text))
     reference = Reference(SEED, __file__)
     unet_case(reference, "7x11", unet, normal(SEED, "a", (3, 4, 7, 11)), torch.tensor([77]), normal(SEED, "b", (3, 9, 10)))
     unet_case(reference, "13x9", unet, normal(SEED, "c", (1, 4, 13, 9)), torch.tensor([998]), normal(SEED, "d", (1, 1, 10)))
@@ -86,7 +77,6 @@ def main():
     vae_cases(reference, "odd_pixels", vae, uniform(SEED, "g", (1, 3, 15, 23), -1, 1), None)
     ids = torch.randint(0, 300, (2, 77), generator=generator(SEED, "ids"))
     text_case(reference, "words", text, ids)
-    image_case(reference, "three", vision, normal(SEED, "h", (3, 3, 31, 31)))
     reference.write(HERE / "reference.safetensors")
 
 

@@ -47,8 +47,8 @@ def build():
 
 def save(folder, unet, vae):
     fresh(folder)
-    save_component(unet, folder / "unet", torch.float32)
-    save_component(vae, folder / "vae", torch.float32)
+    save_component(unet, folder / "unet")
+    save_component(vae, folder / "vae")
     write_json(folder / "scheduler" / "scheduler_config.json", SD2_SCHEDULER)
     write_model_index(
         folder,

@@ -11,6 +11,7 @@ sys.path.insert(0, str(HERE.parent))
 from common import *  # noqa: E402,F403
 
 from diffusers import AutoencoderKLTemporalDecoder, UNetSpatioTemporalConditionModel
+from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 SEED = 103
 
@@ -38,19 +39,29 @@ def build():
         latent_channels=3,
         scaling_factor=0.5,
     )
+    # 31 pixels are six patches of five; what is left over is ignored.
+    vision = CLIPVisionModelWithProjection(
+        CLIPVisionConfig(
+            hidden_size=18, intermediate_size=26, projection_dim=10, num_hidden_layers=3, num_attention_heads=3, image_size=31, patch_size=5,
+            hidden_act="quick_gelu",
+        )
+    )
     randomise(unet, SEED, FAINT)
     randomise(vae, SEED + 1, FAINT)
-    return unet, vae
+    randomise(vision, SEED + 2)
+    return unet, vae, vision
 
 
-def save(folder, unet, vae):
+def save(folder, unet, vae, vision):
     fresh(folder)
     save_component(unet, folder / "unet", torch.bfloat16, max_shard_size="980KB")
     save_component(vae, folder / "vae", torch.bfloat16)
+    save_component(vision, folder / "image_encoder")
     write_json(folder / "scheduler" / "scheduler_config.json", SVD_SCHEDULER)
     write_model_index(
         folder,
         "StableVideoDiffusionPipeline",
+        image_encoder=["transformers", "CLIPVisionModelWithProjection"],
         scheduler=["diffusers", "EulerDiscreteScheduler"],
         unet=["diffusers", "UNetSpatioTemporalConditionModel"],
         vae=["diffusers", "AutoencoderKLTemporalDecoder"],
@@ -58,9 +69,9 @@ def save(folder, unet, vae):
 
 
 def main():
-    unet, vae = build()
-    save(HERE / "model", unet, vae)
-    write_json(HERE / "norm_eps.json", norm_eps(unet=unet, vae=vae))
+    unet, vae, vision = build()
+    save(HERE / "model", unet, vae, vision)
+    write_json(HERE / "norm_eps.json", norm_eps(unet=unet, vae=vae, image_encoder=vision))
     reference = Reference(SEED, __file__)
     ids = torch.tensor([[2.0, 0.25], [9.0, 100.0]])
     unet_case(
@@ -71,6 +82,7 @@ def main():
     )
     vae_cases(reference, "two_clips", vae, uniform(SEED, "e", (2, 3, 9, 7), -1, 1), normal(SEED, "f", (4, 3, 9, 7)), num_frames=2)
     vae_cases(reference, "three_frames", vae, None, normal(SEED, "g", (3, 3, 5, 8)), num_frames=3)
+    image_case(reference, "three", vision, normal(SEED, "h", (3, 3, 31, 31)))
     reference.write(HERE / "reference.safetensors")
 
 
