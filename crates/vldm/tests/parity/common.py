@@ -52,9 +52,12 @@ def uniform(seed, name, shape, low, high):
     return torch.rand(shape, generator=generator(seed, name), dtype=torch.float32) * (high - low) + low
 
 
+# Parts of the names of what a video model adds to an image model.
+TEMPORAL = ("temporal_res_block", "time_mixer", "temporal_transformer_blocks", "time_pos_embed", "time_conv_out")
+
 # Gains under which every normalisation sees values of about 0.01, so that a wrong eps shows.
 FAINT = {
-    "conv_in.": 0.01, "conv1.": 0.01, "conv2.": 0.01, "time_emb_proj.": 0.01, "proj_in.": 0.01, "proj_out.": 0.01, "to_out.": 0.01,
+    "conv_in.": 0.01, "conv1.": 0.01, "conv2.": 0.01, "time_emb_proj.": 0.01, "proj_in.": 0.01, "proj_out.bias": 0.01, "to_out.": 0.01,
     "net.2.": 0.01, "conv_shortcut.bias": 0.01, "samplers.0.conv.bias": 0.01, "time_pos_embed.linear_2.": 0.01,
 }
 
@@ -89,9 +92,9 @@ def randomise(module, seed, gains=None):
 
 
 def metadata(seed, exporter, **more):
-    folder = Path(exporter).resolve().parent
     digest = hashlib.sha256()
-    for path in (folder / "export.py", Path(__file__).resolve()):
+    exporter = Path(exporter).resolve()
+    for path in (exporter, Path(__file__).resolve()):
         digest.update(path.read_bytes())
     versions = {name: importlib.metadata.version(name) for name in ("torch", "diffusers", "transformers")}
     entries = {"format": "vldm-verify", "format_version": FORMAT_VERSION, "seed": seed, "exporter_sha256": digest.hexdigest()}
@@ -220,6 +223,24 @@ def with_old_text_names(folder, encoder):
     normalise_header(path)
     again = type(encoder).from_pretrained(folder).to(torch.float32).state_dict()
     assert all(torch.equal(again[name], value.float()) for name, value in encoder.state_dict().items())
+
+
+def with_old_attention_names(folder, vae):
+    """Published autoencoders name their one attention as diffusers did before 0.15: bring that back."""
+    from safetensors.torch import load_file
+
+    path = Path(folder) / "diffusion_pytorch_model.safetensors"
+    names = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
+    tensors = {}
+    for name, value in load_file(path).items():
+        if "mid_block.attentions.0." in name:
+            for new, old in names.items():
+                name = name.replace(f".{new}.", f".{old}.")
+        tensors[name] = value
+    save_file(tensors, path, metadata={"format": "pt"})
+    normalise_header(path)
+    again = type(vae).from_pretrained(folder, torch_dtype=vae.dtype).state_dict()
+    assert all(torch.equal(again[name], value) for name, value in vae.state_dict().items())
 
 
 SD1_SCHEDULER = {

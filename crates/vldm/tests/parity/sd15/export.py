@@ -1,4 +1,7 @@
-"""Stable Diffusion 1.x in small: convolutional projections, `attention_head_dim` that means heads, quick GELU."""
+"""Stable Diffusion 1.x in small: convolutional projections, `attention_head_dim` that means heads, quick GELU.
+
+Its autoencoder's attention is stored under the names of published checkpoints (`query`, `key`, `value`, `proj_attn`).
+"""
 
 import sys
 from pathlib import Path
@@ -23,7 +26,7 @@ def build():
         block_out_channels=(8, 16, 16, 16),
         layers_per_block=2,
         norm_num_groups=4,
-        cross_attention_dim=8,
+        cross_attention_dim=4,
         attention_head_dim=2,
     )
     vae = AutoencoderKL(
@@ -39,13 +42,13 @@ def build():
     text = CLIPTextModel(
         CLIPTextConfig(
             vocab_size=49408,
-            hidden_size=8,
-            intermediate_size=32,
+            hidden_size=4,
+            intermediate_size=16,
             num_hidden_layers=3,
             num_attention_heads=2,
             max_position_embeddings=77,
             hidden_act="quick_gelu",
-            projection_dim=8,
+            projection_dim=4,
             bos_token_id=0,
             eos_token_id=2,
             pad_token_id=1,
@@ -61,6 +64,7 @@ def save(folder, unet, vae, text):
     fresh(folder)
     save_component(unet, folder / "unet")
     save_component(vae, folder / "vae")
+    with_old_attention_names(folder / "vae", vae)
     save_component(text, folder / "text_encoder")
     write_json(folder / "scheduler" / "scheduler_config.json", SD1_SCHEDULER)
     write_tokenizer_configs(folder / "tokenizer", {"content": "<|endoftext|>", "lstrip": False, "normalized": True, "rstrip": False, "single_word": False})
@@ -130,7 +134,7 @@ def export_pipeline(suffix, eta, unet, vae, text, words):
     }
     outputs = {"latents": final, "pixels": pixels.clamp(-1, 1)}
     write_pipeline(HERE, suffix, settings, inputs, outputs, SEED, __file__)
-    print("   ", settings["f32_against_f64"], "clipped", (pixels.abs() > 1).float().mean().item())
+    print("   ", settings["f32_against_f64"])
 
 
 def main():
@@ -139,9 +143,9 @@ def main():
     save(HERE / "model", unet, vae, text)
     write_json(HERE / "norm_eps.json", norm_eps(unet=unet, vae=vae, text_encoder=text))
     reference = Reference(SEED, __file__)
-    context = normal(SEED, "context", (2, 77, 8))
+    context = normal(SEED, "context", (2, 77, 4))
     unet_case(reference, "square", unet, normal(SEED, "a", (2, 4, 8, 8)), torch.tensor([731]), context)
-    unet_case(reference, "wide", unet, normal(SEED, "b", (1, 4, 7, 12)), torch.tensor([1]), normal(SEED, "c", (1, 5, 8)))
+    unet_case(reference, "wide", unet, normal(SEED, "b", (1, 4, 7, 12)), torch.tensor([1]), normal(SEED, "c", (1, 5, 4)))
     unet_case(reference, "last", unet, normal(SEED, "d", (1, 4, 16, 8)), torch.tensor([999]), context[:1])
     vae_cases(reference, "square", vae, uniform(SEED, "e", (2, 3, 32, 32), -1, 1), normal(SEED, "f", (2, 4, 4, 4)))
     vae_cases(reference, "wide", vae, uniform(SEED, "g", (1, 3, 24, 40), -1, 1), normal(SEED, "h", (1, 4, 3, 5)))

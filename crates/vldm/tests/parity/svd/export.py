@@ -106,7 +106,7 @@ def picture(width, height):
 
 def is_temporal(name):
     """Whether a parameter of the U-Net or of the decoder belongs to what a video model adds to an image model."""
-    return any(part in name for part in ("temporal_res_block", "time_mixer", "temporal_transformer_blocks", "time_pos_embed", "time_conv_out"))
+    return any(part in name for part in TEMPORAL)
 
 
 def make_pipeline(unet, vae, vision, dtype):
