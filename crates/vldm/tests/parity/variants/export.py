@@ -12,7 +12,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 SEED = 104
 # Folder, storage precision, largest shard, variant in the file name.
 VARIANTS = [
-    ("f32_sharded", torch.float32, "150KB", None),
+    ("f32_sharded", torch.float32, "80KB", None),
     ("bf16", torch.bfloat16, None, None),
     ("fp16_variant", torch.float16, None, "fp16"),
 ]
@@ -23,7 +23,7 @@ def build():
         sample_size=6,
         down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
         up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-        block_out_channels=(8, 16),
+        block_out_channels=(8, 8),
         layers_per_block=1,
         norm_num_groups=4,
         cross_attention_dim=6,
