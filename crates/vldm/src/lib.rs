@@ -5,12 +5,14 @@
 
 pub mod autoencoder;
 pub mod checkpoint;
+pub mod conditioning;
 pub mod diffusion;
 pub mod error;
 pub mod layout;
 pub mod nn;
 pub mod rng;
 pub mod sampler;
+pub mod text;
 pub mod unet;
 
 pub use error::{Error, Result};

@@ -1,0 +1,3 @@
+//! What networks are told besides the noisy latents.
+
+pub mod clip_image;
