@@ -23,6 +23,22 @@ impl<const D: usize> Channels<D> {
             }
         }
     }
+
+    /// Applies `view` to each part: a reshape of all axes but the last.
+    pub fn map<const E: usize>(self, view: impl Fn(Tensor<D>) -> Tensor<E>) -> Channels<E> {
+        match self {
+            Self::One(x) => Channels::One(view(x)),
+            Self::Two(a, b) => Channels::Two(view(a), view(b)),
+        }
+    }
+
+    /// Both parts as one tensor.
+    pub fn joined(self) -> Tensor<D> {
+        match self {
+            Self::One(x) => x,
+            Self::Two(a, b) => Tensor::cat(vec![a, b], D - 1),
+        }
+    }
 }
 
 impl<const D: usize> From<Tensor<D>> for Channels<D> {

@@ -29,13 +29,11 @@ pub enum Error {
     Backend(String),
     /// The computation left the range of finite numbers.
     #[error(
-        "non-finite values in {what} at step {step}: nothing after it can be right; \
-         try `--dtype f32`, fewer steps at the extremes or a lower guidance scale"
+        "non-finite values after sampling step {step} (counted from 0): nothing after it can be \
+         right; try `--dtype f32` or a lower guidance scale"
     )]
     NonFinite {
-        /// What held the value ("latents", "pixels").
-        what: &'static str,
-        /// Index of the sampling step, from 0.
+        /// The step that produced them, counted from 0.
         step: usize,
     },
 }

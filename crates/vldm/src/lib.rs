@@ -5,9 +5,12 @@
 
 pub mod autoencoder;
 pub mod checkpoint;
+pub mod diffusion;
 pub mod error;
 pub mod layout;
 pub mod nn;
+pub mod rng;
+pub mod sampler;
 pub mod unet;
 
 pub use error::{Error, Result};
