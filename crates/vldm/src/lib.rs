@@ -9,6 +9,7 @@ pub mod conditioning;
 pub mod diffusion;
 pub mod error;
 pub mod layout;
+pub mod model;
 pub mod nn;
 pub mod rng;
 pub mod sampler;
