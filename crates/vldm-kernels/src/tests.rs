@@ -1,1 +1,13 @@
-//! Tests.
+//! Every operation against plain f64 loops, forward and backward.
+
+mod check;
+mod reference;
+
+mod activation;
+mod attention;
+mod conv;
+mod linear;
+mod mix;
+mod norm;
+mod optim;
+mod resample;

@@ -34,11 +34,12 @@ pub fn conv2d(
         left,
         right,
     } = options.padding;
-    let y = if n == 0 {
+    if n == 0 {
         let height = (h + top + bottom - kh) / options.stride + 1;
         let width = (w + left + right - kw) / options.stride + 1;
-        Tensor::zeros([0, height, width, out], (&weight.device(), weight.dtype()))
-    } else if kh == 1 && kw == 1 && options == Conv2dOptions::default() {
+        return Tensor::zeros([0, height, width, out], (&weight.device(), weight.dtype()));
+    }
+    let y = if kh == 1 && kw == 1 && options == Conv2dOptions::default() {
         let x = concat(x).reshape([n * h * w, inputs]);
         rows_by_weight(x, weight.reshape([out, inputs]), bias).reshape([n, h, w, out])
     } else {

@@ -26,6 +26,9 @@ pub fn linear<const D: usize>(
     );
     let rows = dims[..D - 1].iter().product();
     dims[D - 1] = out;
+    if rows == 0 {
+        return Tensor::zeros(dims, (&x.device(), x.dtype()));
+    }
     // One product over all rows: the same kernel whatever the leading axes are.
     let y = rows_by_weight(x.reshape([rows, inputs]), weight, bias).reshape(dims);
     match residual {
@@ -68,11 +71,7 @@ pub(super) fn rows_by_weight(
     weight: Tensor<2>,
     bias: Option<Tensor<1>>,
 ) -> Tensor<2> {
-    let [rows, _] = x.dims();
     let [out, _] = weight.dims();
-    if rows == 0 {
-        return Tensor::zeros([0, out], (&x.device(), x.dtype()));
-    }
     let y = x.matmul(weight.transpose());
     match bias {
         Some(bias) => y + bias.reshape([1, out]),

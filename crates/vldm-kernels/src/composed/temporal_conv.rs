@@ -24,15 +24,13 @@ pub fn temporal_conv(
     let [b, f, p, inputs] = x.dims();
     let [out, ..] = weight.dims();
     debug_assert_shape!("weight", weight, [out, inputs, 3, 1, 1]);
-    let context = (weight.device(), weight.dtype());
-    let y = if b * f * p == 0 {
-        zeros([b, f, p, out], &context)
-    } else {
-        let y = convolve(concat(x), weight);
-        match bias {
-            Some(bias) => y + bias.reshape([1, 1, 1, out]),
-            None => y,
-        }
+    if b * f * p == 0 {
+        return zeros([b, f, p, out], &(weight.device(), weight.dtype()));
+    }
+    let y = convolve(concat(x), weight);
+    let y = match bias {
+        Some(bias) => y + bias.reshape([1, 1, 1, out]),
+        None => y,
     };
     let y = match epilogue.shift {
         Some(shift) => {
