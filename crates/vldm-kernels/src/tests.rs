@@ -5,6 +5,7 @@ mod reference;
 
 mod activation;
 mod attention;
+mod batch;
 mod conv;
 mod linear;
 mod mix;

@@ -14,8 +14,8 @@ use crate::operands::{Channels, Conv2dOptions, Epilogue, Padding};
 /// - `epilogue.shift`: `[n, out]`
 /// - `epilogue.residual`, returns: `[n, height', width', out]` with
 ///   `height' = (height + top + bottom - kernel_height) / stride + 1`
-pub fn conv2d(
-    x: impl Into<Channels<4>>,
+pub fn conv2d<X: Into<Channels<4>>>(
+    x: X,
     weight: Tensor<4>,
     bias: Option<Tensor<1>>,
     options: Conv2dOptions,
@@ -56,7 +56,7 @@ pub fn conv2d(
 }
 
 /// The two parts as one tensor.
-pub(super) fn concat<const D: usize>(x: Channels<D>) -> Tensor<D> {
+pub(crate) fn concat<const D: usize>(x: Channels<D>) -> Tensor<D> {
     match x {
         Channels::One(x) => x,
         Channels::Two(a, b) => Tensor::cat(vec![a, b], D - 1),
@@ -64,7 +64,7 @@ pub(super) fn concat<const D: usize>(x: Channels<D>) -> Tensor<D> {
 }
 
 /// Adds a shift per image and a residual to a convolution's output `[n, h, w, out]`.
-pub(super) fn add_epilogue(y: Tensor<4>, epilogue: Epilogue<4>) -> Tensor<4> {
+pub(crate) fn add_epilogue(y: Tensor<4>, epilogue: Epilogue<4>) -> Tensor<4> {
     let [n, h, w, out] = y.dims();
     let y = match epilogue.shift {
         Some(shift) => {

@@ -197,6 +197,24 @@ fn conv2d_with_stride_and_padding() {
     check_conv2d([1, 8, 8, 3], 5, [4, 4], patches, PLAIN);
 }
 
+/// Large enough for the windowed body.
+#[test]
+fn conv2d_of_a_large_image() {
+    check_conv2d([1, 24, 30, 17], 16, [3, 3], Conv2dOptions::same(3), ALL);
+    check_conv2d([2, 23, 29, 16], 19, [3, 3], Conv2dOptions::same(3), PLAIN);
+    let uneven = Padding {
+        top: 2,
+        bottom: 0,
+        left: 1,
+        right: 0,
+    };
+    let options = Conv2dOptions {
+        stride: 1,
+        padding: uneven,
+    };
+    check_conv2d([1, 30, 31, 16], 16, [3, 2], options, ALL);
+}
+
 fn check_temporal(x: [usize; 4], out: usize, with: With) {
     let [b, f, p, _] = x;
     let y = [b, f, p, out];
