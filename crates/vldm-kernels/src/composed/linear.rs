@@ -51,7 +51,7 @@ pub fn linear_geglu<const D: usize>(
 ) -> Tensor<D> {
     let [out, _] = weight.dims();
     debug_assert!(
-        out % 2 == 0,
+        out.is_multiple_of(2),
         "linear_geglu: weight must have an even number of rows, got {out}"
     );
     let inner = out / 2;

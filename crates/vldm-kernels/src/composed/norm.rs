@@ -25,7 +25,7 @@ pub fn group_norm(
     let dtype = x.dtype();
     let [n, tokens, channels] = x.dims();
     debug_assert!(
-        groups > 0 && channels % groups == 0,
+        groups > 0 && channels.is_multiple_of(groups),
         "group_norm: {groups} groups do not divide {channels} channels"
     );
     debug_assert_shape!("norm.weight", norm.weight, [channels]);
