@@ -100,6 +100,23 @@ fn group_norm_survives_a_large_offset() {
     }
 }
 
+/// As many tokens as an autoencoder's last layers have, all on one side of zero.
+#[test]
+fn group_norm_sums_many_tokens_precisely() {
+    let dims = [1, 100_000, 2];
+    let x = Values::new(18).array(&dims).map(|v| v + 5.0);
+    let [ones, zeros] = [1.0, 0.0].map(|value| Array::from_fn(&[2], |_| value));
+    let expected = reference::group_norm(&x, &ones, &zeros, 1, EPS);
+    let upload = |x: &Array| vector(x.data.clone(), &Device::flex(), DType::F32);
+    let norm = Norm {
+        weight: upload(&ones),
+        bias: upload(&zeros),
+        eps: EPS,
+    };
+    let y = group_norm(upload(&x).reshape(dims), norm, 1, Activation::None);
+    assert_close("group_norm", &values(y), &expected.data, 5e-6);
+}
+
 fn check_layer_norm(dims: [usize; 3]) {
     let mut values = Values::new(7);
     let channels = dims[2];
