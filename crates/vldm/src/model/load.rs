@@ -279,7 +279,7 @@ impl Loader<'_> {
                 crate::checkpoint::single_file::Family::StableDiffusion1 => {
                     Tokenizer::builtin(PadToken::EndOfText)
                 }
-                _ => Tokenizer::builtin(PadToken::Zero),
+                _ => Tokenizer::builtin(PadToken::ExclamationMark),
             },
             _ => Tokenizer::builtin(PadToken::EndOfText),
         };
