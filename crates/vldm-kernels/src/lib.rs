@@ -35,8 +35,8 @@
 mod shape;
 
 pub mod composed;
-pub mod memory;
 mod conv2d;
+pub mod memory;
 mod operands;
 mod windowed;
 
