@@ -208,7 +208,7 @@ impl Arguments<'_> {
         let shape = self.checked::<D>(argument)?;
         let values = self.values(&self.name(argument))?;
         let data = TensorData::new(values, shape);
-        Ok(Tensor::from_data(data, &self.model.device).cast(self.model.dtype))
+        Ok(Tensor::<D>::from_data(data, &self.model.device).cast(self.model.dtype))
     }
 
     fn tensor_int<const D: usize>(&self, argument: &str) -> Result<Tensor<D, Int>> {

@@ -390,7 +390,7 @@ impl Runner<'_> {
             .map_err(|error| Error::Backend(format!("the picture cannot be read: {error:?}")))?;
         let values = clip_image(&values, sides, size)?;
         let pixels = TensorData::new(values, [1, 3, size, size]);
-        let embedding = encoder.forward(Tensor::from_data(pixels, device).cast(dtype));
+        let embedding = encoder.forward(Tensor::<4>::from_data(pixels, device).cast(dtype));
 
         let resized = vldm_media::resize(picture, width as u32, height as u32, Filter::Lanczos)?;
         let noise = match &given.image_noise {
