@@ -9,10 +9,13 @@ pub mod conditioning;
 pub mod diffusion;
 pub mod error;
 pub mod layout;
+pub mod model;
 pub mod nn;
+pub mod pipeline;
 pub mod rng;
 pub mod sampler;
 pub mod text;
 pub mod unet;
+pub mod verify;
 
 pub use error::{Error, Result};
