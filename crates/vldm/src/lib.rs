@@ -10,6 +10,7 @@ pub mod diffusion;
 pub mod error;
 pub mod layout;
 pub mod nn;
+pub mod preset;
 pub mod rng;
 pub mod sampler;
 pub mod text;
