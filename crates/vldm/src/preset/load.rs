@@ -70,7 +70,9 @@ fn read(name_or_path: &str) -> Result<String> {
 
 /// The file's table laid over that of its base.
 fn resolve(text: &str, origin: &str, depth: usize) -> Result<Table> {
-    let mut own: Table = text.parse().map_err(|error| wrong(origin, &error))?;
+    let mut own = text
+        .parse::<Table>()
+        .map_err(|error| wrong(origin, &error))?;
     let mut take = |key: &str| own.remove(key);
     let (base, without) = (take("base"), take("without"));
     let Some(base) = base else {

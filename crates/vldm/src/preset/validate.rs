@@ -1,6 +1,7 @@
 //! What must hold between the sections of a preset.
 
 use super::{Part, Preset};
+use crate::autoencoder::AutoencoderConfig;
 use crate::diffusion::NoiseSchedule;
 use crate::error::{Error, Result};
 
@@ -108,7 +109,7 @@ impl Preset {
         let Some(clip) = &self.clip else {
             return Ok(());
         };
-        let factor = self.autoencoder.as_ref().map_or(1, |c| c.factor());
+        let factor = self.autoencoder.as_ref().map_or(1, AutoencoderConfig::factor);
         let sides = [clip.height, clip.width];
         require(
             sides
