@@ -28,23 +28,26 @@
 //!
 //! Every operation has a [`composed`] body made of Burn primitives. It runs on every device,
 //! Burn's autodiff differentiates it, and it is the oracle of any faster body. The functions
-//! at the root of the crate are the ones to call: they choose the body.
+//! at the root of the crate are the ones to call: they choose the body, by the device and by the
+//! shape of the layer, never by the batch.
 
 #[macro_use]
 mod shape;
 
 pub mod composed;
+mod conv2d;
 pub mod memory;
 mod operands;
+mod windowed;
 
 #[cfg(test)]
 mod tests;
 
 pub use composed::{
-    adamw, attention, conv2d, conv3d, gelu, gelu_tanh, group_norm, layer_norm, linear,
-    linear_geglu, mix, pad, quick_gelu, silu, sum_squares, temporal_attention, temporal_conv,
-    upsample_nearest,
+    adamw, attention, conv3d, gelu, gelu_tanh, group_norm, layer_norm, linear, linear_geglu, mix,
+    pad, quick_gelu, silu, sum_squares, temporal_attention, temporal_conv, upsample_nearest,
 };
+pub use conv2d::conv2d;
 pub use operands::{
     Activation, AdamW, AdamWStep, AttentionMask, Channels, Conv2dOptions, Conv3dOptions, Ema,
     Epilogue, Moments, Norm, Padding,

@@ -4,6 +4,10 @@ use burn::tensor::Tensor;
 
 /// One tensor, or two read as if concatenated along the last axis (a skip connection).
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "an argument of one call, built where it is used"
+)]
 pub enum Channels<const D: usize> {
     /// A single tensor.
     One(Tensor<D>),

@@ -1,1 +1,14 @@
-//! Tests.
+//! Every operation against plain f64 loops, forward and backward.
+
+mod check;
+mod reference;
+
+mod activation;
+mod attention;
+mod batch;
+mod conv;
+mod linear;
+mod mix;
+mod norm;
+mod optim;
+mod resample;

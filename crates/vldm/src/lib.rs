@@ -9,11 +9,14 @@ pub mod conditioning;
 pub mod diffusion;
 pub mod error;
 pub mod layout;
+pub mod model;
 pub mod nn;
+pub mod pipeline;
 pub mod preset;
 pub mod rng;
 pub mod sampler;
 pub mod text;
 pub mod unet;
+pub mod verify;
 
 pub use error::{Error, Result};

@@ -21,7 +21,7 @@ pub fn attention(
     let [n, queries, channels] = q.dims();
     let [_, keys, _] = k.dims();
     debug_assert!(
-        heads > 0 && channels % heads == 0,
+        heads > 0 && channels.is_multiple_of(heads),
         "attention: {heads} heads do not divide {channels} channels"
     );
     debug_assert_shape!("k", k, [n, keys, channels]);

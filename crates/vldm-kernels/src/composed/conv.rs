@@ -14,8 +14,8 @@ use crate::operands::{Channels, Conv2dOptions, Epilogue, Padding};
 /// - `epilogue.shift`: `[n, out]`
 /// - `epilogue.residual`, returns: `[n, height', width', out]` with
 ///   `height' = (height + top + bottom - kernel_height) / stride + 1`
-pub fn conv2d(
-    x: impl Into<Channels<4>>,
+pub fn conv2d<X: Into<Channels<4>>>(
+    x: X,
     weight: Tensor<4>,
     bias: Option<Tensor<1>>,
     options: Conv2dOptions,
@@ -34,11 +34,12 @@ pub fn conv2d(
         left,
         right,
     } = options.padding;
-    let y = if n == 0 {
+    if n == 0 {
         let height = (h + top + bottom - kh) / options.stride + 1;
         let width = (w + left + right - kw) / options.stride + 1;
-        Tensor::zeros([0, height, width, out], (&weight.device(), weight.dtype()))
-    } else if kh == 1 && kw == 1 && options == Conv2dOptions::default() {
+        return Tensor::zeros([0, height, width, out], (&weight.device(), weight.dtype()));
+    }
+    let y = if kh == 1 && kw == 1 && options == Conv2dOptions::default() {
         let x = concat(x).reshape([n * h * w, inputs]);
         rows_by_weight(x, weight.reshape([out, inputs]), bias).reshape([n, h, w, out])
     } else {
@@ -55,7 +56,7 @@ pub fn conv2d(
 }
 
 /// The two parts as one tensor.
-pub(super) fn concat<const D: usize>(x: Channels<D>) -> Tensor<D> {
+pub(crate) fn concat<const D: usize>(x: Channels<D>) -> Tensor<D> {
     match x {
         Channels::One(x) => x,
         Channels::Two(a, b) => Tensor::cat(vec![a, b], D - 1),
@@ -63,7 +64,7 @@ pub(super) fn concat<const D: usize>(x: Channels<D>) -> Tensor<D> {
 }
 
 /// Adds a shift per image and a residual to a convolution's output `[n, h, w, out]`.
-pub(super) fn add_epilogue(y: Tensor<4>, epilogue: Epilogue<4>) -> Tensor<4> {
+pub(crate) fn add_epilogue(y: Tensor<4>, epilogue: Epilogue<4>) -> Tensor<4> {
     let [n, h, w, out] = y.dims();
     let y = match epilogue.shift {
         Some(shift) => {

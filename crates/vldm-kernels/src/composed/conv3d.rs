@@ -29,17 +29,16 @@ pub fn conv3d(
         "conv3d: x has {inputs} channels, weight [out, in, kf, kh, kw] has {weight_inputs}"
     );
     let Conv3dOptions { stride, padding } = options;
-    let y = if b == 0 {
+    if b == 0 {
         let size = |axis: usize, input: usize, kernel: usize| {
             (input + 2 * padding[axis] - kernel) / stride[axis] + 1
         };
         let dims = [0, size(0, f, kf), size(1, h, kh), size(2, w, kw), out];
-        Tensor::zeros(dims, (&weight.device(), weight.dtype()))
-    } else {
-        let x = concat(x).permute([0, 4, 1, 2, 3]); // [b, in, f, h, w]
-        let options = ConvOptions::new(stride, padding, [1; 3], 1);
-        module::conv3d(x, weight, bias, options).permute([0, 2, 3, 4, 1]) // [b, f', h', w', out]
-    };
+        return Tensor::zeros(dims, (&weight.device(), weight.dtype()));
+    }
+    let x = concat(x).permute([0, 4, 1, 2, 3]); // [b, in, f, h, w]
+    let options = ConvOptions::new(stride, padding, [1; 3], 1);
+    let y = module::conv3d(x, weight, bias, options).permute([0, 2, 3, 4, 1]); // [b, f', h', w', out]
     add_epilogue(y, epilogue)
 }
 

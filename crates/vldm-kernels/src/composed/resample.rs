@@ -15,7 +15,7 @@ pub fn upsample_nearest(x: Tensor<4>, height: usize, width: usize) -> Tensor<4> 
     if n * c * height * width == 0 {
         return Tensor::zeros([n, height, width, c], (&x.device(), x.dtype()));
     }
-    if height % h == 0 && width % w == 0 {
+    if height.is_multiple_of(h) && width.is_multiple_of(w) {
         let (ky, kx) = (height / h, width / w);
         return x
             .reshape([n, h, 1, w, 1, c])

@@ -22,7 +22,7 @@ pub fn temporal_attention(
     let dims = q.dims();
     let [b, f, p, channels] = dims;
     debug_assert!(
-        heads > 0 && channels % heads == 0,
+        heads > 0 && channels.is_multiple_of(heads),
         "temporal_attention: {heads} heads do not divide {channels} channels"
     );
     debug_assert_shape!("k", k, [b, f, p, channels]);

@@ -2,7 +2,7 @@
 
 use burn::tensor::{DType, Device, Tensor};
 
-use super::conv::concat;
+use super::{conv::concat, linear::rows_by_weight};
 use crate::operands::{Channels, Epilogue};
 
 /// Convolution over the frames of a clip with kernel 3×1×1, zero padding 1 in time, plus
@@ -24,15 +24,13 @@ pub fn temporal_conv(
     let [b, f, p, inputs] = x.dims();
     let [out, ..] = weight.dims();
     debug_assert_shape!("weight", weight, [out, inputs, 3, 1, 1]);
-    let context = (weight.device(), weight.dtype());
-    let y = if b * f * p == 0 {
-        zeros([b, f, p, out], &context)
-    } else {
-        let y = convolve(concat(x), weight);
-        match bias {
-            Some(bias) => y + bias.reshape([1, 1, 1, out]),
-            None => y,
-        }
+    if b * f * p == 0 {
+        return zeros([b, f, p, out], &(weight.device(), weight.dtype()));
+    }
+    let y = convolve(concat(x), weight);
+    let y = match bias {
+        Some(bias) => y + bias.reshape([1, 1, 1, out]),
+        None => y,
     };
     let y = match epilogue.shift {
         Some(shift) => {
@@ -57,12 +55,12 @@ fn convolve(x: Tensor<4>, weight: Tensor<5>) -> Tensor<4> {
     let context = (x.device(), x.dtype());
     let pad = zeros([b, 1, p, inputs], &context);
     let x = Tensor::cat(vec![pad.clone(), x, pad], 1); // [b, f + 2, p, in]
-    let taps = weight.reshape([out, inputs, 3]).permute([2, 1, 0]); // [3, in, out]
+    let taps = weight.reshape([out * inputs, 3]).transpose(); // [3, out * in]
     (0..3)
         .map(|t| {
-            let tap = taps.clone().narrow(0, t, 1).reshape([inputs, out]);
+            let tap = taps.clone().narrow(0, t, 1).reshape([out, inputs]);
             let shifted = x.clone().narrow(1, t, f).reshape([b * f * p, inputs]);
-            shifted.matmul(tap)
+            rows_by_weight(shifted, tap, None)
         })
         .reduce(|sum, y| sum + y)
         .expect("a kernel has three taps")

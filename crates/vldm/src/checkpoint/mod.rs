@@ -3,14 +3,17 @@
 //!
 //! - [`Weights`] opens safetensors files; [`load`] fills a module from them, strictly, and
 //!   reports; [`save`] writes a module back.
-//! - [`key_map`] knows how files name what we have.
+//! - [`key_map`] knows how files name what we have, [`single_file`] which model a single file
+//!   holds, [`config`] what diffusers' and transformers' configurations say.
 
+pub mod config;
 mod error;
 mod header;
 pub mod key_map;
 mod load;
 mod mapped;
 mod save;
+pub mod single_file;
 mod values;
 
 pub use error::{CheckpointError, Mismatch, Misshapen, Missing};

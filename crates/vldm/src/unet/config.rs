@@ -51,7 +51,7 @@ pub struct LevelConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TransformerConfig {
-    /// Number of attention heads; must divide the level's channels.
+    /// Number of attention heads, each of ⌊channels / heads⌋ channels.
     pub heads: usize,
     /// Transformer blocks in a row.
     #[serde(default = "one")]
@@ -228,9 +228,9 @@ impl UNetConfig {
 
 impl TransformerConfig {
     fn validate(self, place: &str, channels: usize, context: Option<usize>) -> Result<()> {
-        if self.heads == 0 || !channels.is_multiple_of(self.heads) {
+        if self.heads == 0 || self.heads > channels {
             return Err(Error::Config(format!(
-                "U-Net: {place} has {} heads for {channels} channels, expected a divisor",
+                "U-Net: {place} has {} heads for {channels} channels, expected between 1 and that",
                 self.heads
             )));
         }

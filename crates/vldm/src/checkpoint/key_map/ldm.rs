@@ -174,22 +174,17 @@ impl LdmAutoencoderKeys {
                 is_attention_matrix = layer != "norm" && *leaf == "weight";
                 format!("{half}.mid.attn_1.{layer}.{leaf}")
             }
-            [
-                half,
-                side @ ("down_blocks" | "up_blocks"),
-                b,
-                kind,
-                l,
-                rest @ ..,
-            ] => {
-                let level = self.level(side, b);
-                match *kind {
-                    "resnets" => {
-                        let direction = if *side == "up_blocks" { "up" } else { "down" };
-                        format!("{half}.{direction}.{level}.block.{l}.{}", vae_resnet(rest))
+            [half, side, b, kind, l, rest @ ..] if side.ends_with("_blocks") => {
+                let head = format!("{half}.{}", self.level(side, b));
+                match (*kind, rest) {
+                    ("resnets", _) => format!("{head}.block.{l}.{}", vae_resnet(rest)),
+                    ("attentions", [rest @ .., leaf]) => {
+                        let layer = vae_attention(rest);
+                        is_attention_matrix = layer != "norm" && *leaf == "weight";
+                        format!("{head}.attn.{l}.{layer}.{leaf}")
                     }
-                    "downsamplers" => format!("{half}.down.{level}.downsample.{}", rest.join(".")),
-                    _ => format!("{half}.up.{level}.upsample.{}", rest.join(".")),
+                    ("downsamplers", _) => format!("{head}.downsample.{}", rest.join(".")),
+                    _ => format!("{head}.upsample.{}", rest.join(".")),
                 }
             }
             _ => name.to_owned(),

@@ -12,6 +12,7 @@ mod unet;
 
 pub use autoencoder::{AttentionNames, AutoencoderKeys};
 pub use clip::{ClipTextKeys, OpenClipKeys};
+pub(crate) use ldm::{AUTOENCODER, SVD_ENCODER, UNET};
 pub use ldm::{LdmAutoencoderKeys, LdmUNetKeys};
 pub use unet::{Projection, UNetKeys, UNetPart};
 
@@ -111,3 +112,6 @@ impl<M: KeyMap> KeyMap for Prefixed<M> {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+pub(crate) use tests::golden;

@@ -1,0 +1,149 @@
+//! Whole models: which parts a path on disk holds, and those parts filled with its weights.
+//!
+//! [`ModelDescription::open`] reads configurations only: enough to plan, count and refuse.
+//! [`ModelDescription::load`] reads the weights. A diffusers folder, one part of one, and a
+//! single-file checkpoint all become the same [`Model`].
+
+mod foreign;
+mod load;
+mod noise;
+mod open;
+
+use std::path::PathBuf;
+
+use burn::tensor::{DType, Device};
+
+pub use load::LoadSettings;
+pub use noise::NoiseDescription;
+
+use crate::autoencoder::{
+    Autoencoder, AutoencoderConfig, TemporalDecoderConfig, TemporalDecoderLayers,
+};
+use crate::checkpoint::LoadReport;
+use crate::diffusion::Parameterization;
+use crate::error::Result;
+use crate::text::{
+    ClipTextConfig, ClipTextEncoder, ClipVisionConfig, ClipVisionEncoder, Tokenizer,
+};
+use crate::unet::{TemporalConfig, TemporalLayers, UNet, UNetConfig};
+
+/// What a model on disk is made of, without its weights.
+#[derive(Debug, Clone)]
+pub struct ModelDescription {
+    /// The folder or file.
+    pub path: PathBuf,
+    /// What it calls itself, for messages ("StableVideoDiffusionPipeline").
+    pub kind: String,
+    /// The denoising network.
+    pub unet: Option<UNetDescription>,
+    /// Between pixels and latents.
+    pub autoencoder: Option<AutoencoderDescription>,
+    /// Reads prompts.
+    pub text_encoder: Option<ClipTextConfig>,
+    /// Reads pictures.
+    pub image_encoder: Option<ClipVisionConfig>,
+    /// Noise levels and how steps are picked from them.
+    pub noise: Option<NoiseDescription>,
+    source: open::Source,
+}
+
+/// A U-Net on disk.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UNetDescription {
+    /// The image network.
+    pub config: UNetConfig,
+    /// Its temporal layers, where the model has them.
+    pub temporal: Option<TemporalConfig>,
+    /// Side of the latents it was trained on.
+    pub sample_size: Option<usize>,
+    /// Frames per clip it was trained on.
+    pub num_frames: Option<usize>,
+}
+
+/// An autoencoder on disk.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AutoencoderDescription {
+    /// The image autoencoder.
+    pub config: AutoencoderConfig,
+    /// The decoder's temporal layers, where the model has them.
+    pub temporal: Option<TemporalDecoderConfig>,
+}
+
+/// A model with its weights.
+#[derive(Debug)]
+pub struct Model {
+    /// What was read to build it.
+    pub description: ModelDescription,
+    /// The denoising network.
+    pub unet: Option<VideoUNet>,
+    /// Between pixels and latents.
+    pub autoencoder: Option<VideoAutoencoder>,
+    /// Reads prompts.
+    pub text_encoder: Option<ClipTextEncoder>,
+    /// Turns prompts into what the text encoder reads.
+    pub tokenizer: Option<Tokenizer>,
+    /// Reads pictures.
+    pub image_encoder: Option<ClipVisionEncoder>,
+    /// What each load did, in order.
+    pub reports: Vec<LoadReport>,
+    /// Where the parameters are.
+    pub device: Device,
+    /// The parameters' data type.
+    pub dtype: DType,
+}
+
+/// A U-Net with the temporal layers that were put onto it.
+#[derive(Debug)]
+pub struct VideoUNet {
+    /// The sizes of the image network.
+    pub config: UNetConfig,
+    /// The image network.
+    pub unet: UNet,
+    /// Temporal layers; without them each frame is an image of its own.
+    pub temporal: Option<TemporalLayers>,
+}
+
+/// An autoencoder with the temporal layers that were put onto its decoder.
+#[derive(Debug)]
+pub struct VideoAutoencoder {
+    /// The sizes of the image autoencoder.
+    pub config: AutoencoderConfig,
+    /// The image autoencoder.
+    pub autoencoder: Autoencoder,
+    /// The decoder's temporal layers.
+    pub temporal: Option<TemporalDecoderLayers>,
+}
+
+impl ModelDescription {
+    /// Reads what a model is made of: configurations, or the names and shapes in a single file.
+    ///
+    /// `parameterization` overrides what the model says it predicts, and must be given for single
+    /// files that cannot tell (Stable Diffusion 2.x).
+    ///
+    /// # Errors
+    /// When the path is no model, or one that is not supported; the message says what was looked
+    /// for, found and expected.
+    pub fn open(
+        path: impl Into<PathBuf>,
+        parameterization: Option<Parameterization>,
+    ) -> Result<Self> {
+        let mut description = open::open(path.into(), parameterization)?;
+        if let (Some(noise), Some(parameterization)) = (&mut description.noise, parameterization) {
+            noise.parameterization = parameterization;
+        }
+        Ok(description)
+    }
+
+    /// Exact parameter counts by part, nothing allocated: (part, count).
+    pub fn parameter_counts(&self) -> Vec<(&'static str, usize)> {
+        load::parameter_counts(self)
+    }
+
+    /// Reads the weights.
+    ///
+    /// # Errors
+    /// When weights are missing, surplus, misshapen or damaged: all of it listed at once.
+    pub fn load(self, settings: &LoadSettings) -> Result<Model> {
+        load::load(self, settings)
+    }
+}

@@ -1,0 +1,157 @@
+//! From a path to a description.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::{ModelDescription, NoiseDescription, foreign, noise};
+use crate::checkpoint::Weights;
+use crate::checkpoint::config::{
+    ClipTextConfig, ClipVisionConfig, DiffusersAutoencoderConfig, DiffusersNoiseConfig,
+    DiffusersUNetConfig, Json, ModelFolder, ModelSource,
+};
+use crate::checkpoint::single_file::{Family, SingleFile};
+use crate::diffusion::Parameterization;
+use crate::error::{Error, Result};
+
+/// Where the weights are.
+#[derive(Debug, Clone)]
+pub(super) enum Source {
+    /// One folder per part.
+    Pipeline(ModelFolder),
+    /// The folder of one part.
+    Part(PathBuf),
+    /// All parts in one file.
+    SingleFile(Box<SingleFile>, Arc<Weights>),
+}
+
+pub(super) fn open(
+    path: PathBuf,
+    parameterization: Option<Parameterization>,
+) -> Result<ModelDescription> {
+    match ModelSource::open(&path)? {
+        ModelSource::Pipeline(folder) => pipeline(path, folder),
+        ModelSource::Part { path, class_name } => part(path, class_name),
+        ModelSource::File(path) => single_file(path, parameterization),
+    }
+}
+
+fn empty(path: PathBuf, kind: String, source: Source) -> ModelDescription {
+    ModelDescription {
+        path,
+        kind,
+        unet: None,
+        autoencoder: None,
+        text_encoder: None,
+        image_encoder: None,
+        noise: None,
+        source,
+    }
+}
+
+fn pipeline(path: PathBuf, folder: ModelFolder) -> Result<ModelDescription> {
+    let source = Source::Pipeline(folder.clone());
+    let mut description = empty(path, folder.class_name.clone(), source);
+    for name in [
+        "unet",
+        "vae",
+        "vqvae",
+        "text_encoder",
+        "image_encoder",
+        "scheduler",
+    ] {
+        if let Some(component) = folder.components.get(name) {
+            add_part(
+                &mut description,
+                &component.class_name,
+                &folder.config(name)?,
+            )?;
+        }
+    }
+    Ok(description)
+}
+
+fn part(path: PathBuf, class_name: String) -> Result<ModelDescription> {
+    let json = Json::read(&path.join("config.json"))?;
+    let mut description = empty(path.clone(), class_name.clone(), Source::Part(path.clone()));
+    if !add_part(&mut description, &class_name, &json)? {
+        return Err(Error::Input(format!(
+            "{}: a {class_name}, which is not a part that vldm knows; expected a pipeline's folder \
+             or one of its U-Net, autoencoder, text encoder and image encoder",
+            path.display()
+        )));
+    }
+    Ok(description)
+}
+
+/// Reads one part's configuration; `false` where its class is not one of ours.
+fn add_part(description: &mut ModelDescription, class_name: &str, json: &Json) -> Result<bool> {
+    match class_name {
+        "UNet2DConditionModel" | "UNetSpatioTemporalConditionModel" => {
+            description.unet = Some(foreign::unet(&DiffusersUNetConfig::from_json(json)?)?);
+        }
+        "AutoencoderKL" | "AutoencoderKLTemporalDecoder" | "VQModel" => {
+            let config = DiffusersAutoencoderConfig::from_json(json)?;
+            description.autoencoder = Some(foreign::autoencoder(&config)?);
+        }
+        "CLIPTextModel" => {
+            let config = ClipTextConfig::from_json(json)?;
+            description.text_encoder = Some(foreign::clip_text(&config)?);
+        }
+        "CLIPVisionModelWithProjection" => {
+            let config = ClipVisionConfig::from_json(json)?;
+            description.image_encoder = Some(foreign::clip_vision(&config)?);
+        }
+        name if name.ends_with("Scheduler") => {
+            let config = DiffusersNoiseConfig::from_json(json)?;
+            description.noise = Some(NoiseDescription::from_diffusers(&config)?);
+        }
+        _ => return Ok(false),
+    }
+    Ok(true)
+}
+
+fn single_file(
+    path: PathBuf,
+    parameterization: Option<Parameterization>,
+) -> Result<ModelDescription> {
+    let weights = Arc::new(Weights::open(&path)?);
+    let file = SingleFile::detect(&weights)?;
+    let predicted = parameterization.or(file.prediction.map(noise::parameterization));
+    let Some(predicted) = predicted else {
+        return Err(Error::Input(format!(
+            "{}: a Stable Diffusion 2.x file does not say what the model predicts; add \
+             `--prediction-type epsilon` (the 512-pixel base models) or `--prediction-type v` (the \
+             768-pixel ones)",
+            path.display()
+        )));
+    };
+    let noise = match file.family {
+        Family::StableDiffusion1 | Family::StableDiffusion2 => {
+            NoiseDescription::stable_diffusion([0.00085, 0.012], predicted)
+        }
+        Family::Upscaler4x => NoiseDescription::stable_diffusion([0.0001, 0.02], predicted),
+        Family::StableVideoDiffusion => NoiseDescription::stable_video_diffusion(),
+    };
+    let kind = match file.family {
+        Family::StableDiffusion1 => "Stable Diffusion 1.x (single file)",
+        Family::StableDiffusion2 => "Stable Diffusion 2.x (single file)",
+        Family::Upscaler4x => "Stable Diffusion x4-upscaler (single file)",
+        Family::StableVideoDiffusion => "Stable Video Diffusion (single file)",
+    };
+    let unet = foreign::detected_unet(&file.unet)?;
+    let autoencoder = foreign::detected_autoencoder(&file.autoencoder)?;
+    let text_encoder = file.text.as_ref().map(foreign::clip_text).transpose()?;
+    let image_encoder = file.vision.as_ref().map(foreign::clip_vision).transpose()?;
+    Ok(ModelDescription {
+        unet: Some(unet),
+        autoencoder: Some(autoencoder),
+        text_encoder,
+        image_encoder,
+        noise: Some(noise),
+        ..empty(
+            path,
+            kind.into(),
+            Source::SingleFile(Box::new(file), weights),
+        )
+    })
+}

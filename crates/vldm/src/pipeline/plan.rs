@@ -1,0 +1,253 @@
+//! A request resolved against a model: every number that a run will use, before it starts.
+
+use serde::Serialize;
+use vldm_media::Fps;
+
+use super::memory::{MemoryEstimate, decoder_activations, unet_activations};
+use super::request::GenerateRequest;
+use crate::diffusion::{Guidance, NoiseSchedule, StepPlan};
+use crate::error::{Error, Result};
+use crate::model::{AutoencoderDescription, ModelDescription, NoiseDescription, UNetDescription};
+use crate::sampler::SamplerConfig;
+
+/// What a model can make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Task {
+    /// Text to a picture, or to a clip with temporal layers.
+    TextToVideo,
+    /// A picture to a clip (Stable Video Diffusion).
+    ImageToVideo,
+}
+
+/// Every number of a run.
+#[derive(Debug, Clone, Serialize)]
+pub struct Plan {
+    /// What the model makes.
+    pub task: Task,
+    /// What is shown, where the model reads text.
+    pub prompt: String,
+    /// What is not shown.
+    pub negative_prompt: String,
+    /// Pixels.
+    pub width: usize,
+    /// Pixels.
+    pub height: usize,
+    /// Number of frames.
+    pub frames: usize,
+    /// Frames per second of the file.
+    #[serde(serialize_with = "fps_as_text")]
+    pub fps: Fps,
+    /// Channels, height and width of a frame's latents.
+    pub latent_shape: [usize; 3],
+    /// The stepping rule.
+    pub sampler: SamplerConfig,
+    /// Sampling steps.
+    pub steps: usize,
+    /// How strongly the condition is followed.
+    pub guidance: Guidance,
+    /// Calls of the denoising network for each sample.
+    pub network_calls: usize,
+    /// How much motion (Stable Video Diffusion).
+    pub motion_bucket: f64,
+    /// Noise added to the picture (Stable Video Diffusion).
+    pub noise_augmentation: f64,
+    /// The seed of each sample.
+    pub seeds: Vec<u64>,
+    /// Frames decoded at a time.
+    pub decode_chunk: usize,
+    /// Farthest frame that temporal attention looks at.
+    pub attention_distance: Option<usize>,
+    /// Expected peak memory, in bytes.
+    pub memory: MemoryEstimate,
+    /// The noise levels of the run.
+    #[serde(skip)]
+    pub levels: StepPlan,
+}
+
+/// The parts of a model that every task needs.
+struct Parts<'a> {
+    unet: &'a UNetDescription,
+    autoencoder: &'a AutoencoderDescription,
+    noise: &'a NoiseDescription,
+    task: Task,
+    /// Whether the U-Net has temporal layers, its own or from a file.
+    temporal: bool,
+}
+
+impl Plan {
+    /// Resolves `request` for a model.
+    ///
+    /// `added_temporal`: a file of temporal layers will be put onto the U-Net. `bytes_per_value`:
+    /// 4 for f32, 2 for bf16.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for what the model cannot do, with what it can.
+    pub fn new(
+        description: &ModelDescription,
+        request: &GenerateRequest,
+        added_temporal: bool,
+        bytes_per_value: u64,
+    ) -> Result<Self> {
+        request.validate()?;
+        let parts = Parts::of(description, added_temporal)?;
+        let frames = parts.frames(request)?;
+        let (width, height) = parts.size(request)?;
+        let factor = parts.autoencoder.config.factor();
+        let latent = [height / factor, width / factor];
+        let sampler = request.sampler.unwrap_or(parts.noise.sampler);
+        let steps = request.steps.unwrap_or(match parts.task {
+            Task::TextToVideo => 50,
+            Task::ImageToVideo => 25,
+        });
+        let guidance = request.guidance.unwrap_or(match parts.task {
+            Task::TextToVideo => Guidance::ClassifierFree { scale: 7.5 },
+            Task::ImageToVideo => Guidance::PerFrame {
+                first: 1.0,
+                last: 3.0,
+            },
+        });
+        let schedule = NoiseSchedule::new(parts.noise.schedule)?;
+        let levels = sampler.plan(&schedule, &parts.noise.steps_for(&sampler), steps)?;
+        let branches = if guidance.needs_unconditional() { 2 } else { 1 };
+        let decode_chunk = request.decode_chunk.unwrap_or(14).min(frames);
+        let memory = MemoryEstimate {
+            weights: description
+                .parameter_counts()
+                .iter()
+                .map(|(_, count)| *count as u64 * bytes_per_value)
+                .sum(),
+            sampling: unet_activations(&parts.unet.config, frames, latent, bytes_per_value),
+            decoding: decoder_activations(
+                &parts.autoencoder.config,
+                decode_chunk,
+                [height, width],
+                bytes_per_value,
+            ),
+        };
+        Ok(Self {
+            task: parts.task,
+            prompt: request.prompt.clone().unwrap_or_default(),
+            negative_prompt: request.negative_prompt.clone().unwrap_or_default(),
+            width,
+            height,
+            frames,
+            fps: match request.fps {
+                Some(fps) => fps,
+                None => Fps::new(
+                    if parts.task == Task::ImageToVideo {
+                        7
+                    } else {
+                        8
+                    },
+                    1,
+                )?,
+            },
+            latent_shape: [
+                parts.autoencoder.config.latent_channels,
+                latent[0],
+                latent[1],
+            ],
+            network_calls: sampler.network_calls(steps) * branches,
+            sampler,
+            steps,
+            guidance,
+            motion_bucket: request.motion_bucket.unwrap_or(127.0),
+            noise_augmentation: request.noise_augmentation.unwrap_or(0.02),
+            seeds: (0..request.count as u64)
+                .map(|index| request.seed.wrapping_add(index))
+                .collect(),
+            decode_chunk,
+            attention_distance: request.attention_distance,
+            memory,
+            levels,
+        })
+    }
+}
+
+impl<'a> Parts<'a> {
+    fn of(description: &'a ModelDescription, added_temporal: bool) -> Result<Self> {
+        let (Some(unet), Some(autoencoder), Some(noise)) = (
+            &description.unet,
+            &description.autoencoder,
+            &description.noise,
+        ) else {
+            return Err(Error::Input(format!(
+                "{} ({}) is not a whole model: generating needs a U-Net, an autoencoder and a \
+                 scheduler_config.json",
+                description.path.display(),
+                description.kind
+            )));
+        };
+        let latents = autoencoder.config.latent_channels;
+        let channels = unet.config.in_channels;
+        let has_picture = description.image_encoder.is_some();
+        let task = if has_picture && channels == 2 * latents {
+            Task::ImageToVideo
+        } else if description.text_encoder.is_some() && channels == latents {
+            Task::TextToVideo
+        } else {
+            return Err(Error::Input(format!(
+                "{} ({}): a U-Net of {channels} input channels for latents of {latents} is neither \
+                 a text-to-image model nor Stable Video Diffusion, which `generate` runs",
+                description.path.display(),
+                description.kind
+            )));
+        };
+        let temporal = unet.temporal.is_some() || added_temporal;
+        Ok(Self {
+            unet,
+            autoencoder,
+            noise,
+            task,
+            temporal,
+        })
+    }
+
+    fn frames(&self, request: &GenerateRequest) -> Result<usize> {
+        let usual = match self.temporal {
+            true => self.unet.num_frames.unwrap_or(8),
+            false => 1,
+        };
+        let frames = request.frames.unwrap_or(usual);
+        if frames > 1 && !self.temporal {
+            return Err(Error::Input(format!(
+                "{frames} frames from an image model: add temporal layers (`--temporal FILE`), or \
+                 ask for `--frames 1`"
+            )));
+        }
+        Ok(frames)
+    }
+
+    fn size(&self, request: &GenerateRequest) -> Result<(usize, usize)> {
+        let factor = self.autoencoder.config.factor();
+        let side = self.unet.sample_size.unwrap_or(64) * factor;
+        let (width, height) = match self.task {
+            Task::TextToVideo => (side, side),
+            Task::ImageToVideo => (1024, 576),
+        };
+        let size = (
+            request.width.unwrap_or(width),
+            request.height.unwrap_or(height),
+        );
+        for (name, value) in [("width", size.0), ("height", size.1)] {
+            if value % factor != 0 {
+                let below = value / factor * factor;
+                let nearest = if value - below <= factor / 2 && below > 0 {
+                    below
+                } else {
+                    below + factor
+                };
+                return Err(Error::Input(format!(
+                    "{name} is {value}, expected a multiple of {factor} for this model; the nearest \
+                     is {nearest}"
+                )));
+            }
+        }
+        Ok(size)
+    }
+}
+
+fn fps_as_text<S: serde::Serializer>(fps: &Fps, to: S) -> std::result::Result<S::Ok, S::Error> {
+    to.serialize_str(&fps.to_string())
+}

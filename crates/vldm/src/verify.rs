@@ -1,0 +1,283 @@
+//! Does a loaded model compute what the reference computed?
+//!
+//! A reference file holds tensors named `CASE/COMPONENT/in/ARGUMENT` and
+//! `CASE/COMPONENT/out/RESULT`, with diffusers' component names, argument names and layouts
+//! (channels first). Every output is computed again and compared.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use burn::tensor::{Int, Tensor, TensorData};
+
+use crate::checkpoint::Weights;
+use crate::error::{Error, Result};
+use crate::layout::{
+    fold_frames, images_to_channels_first, images_to_channels_last, unfold_frames,
+};
+use crate::model::{Model, VideoAutoencoder, VideoUNet};
+use crate::nn::temporal::TemporalContext;
+use crate::unet::{UNetInput, Vector, VectorConfig};
+
+/// The comparison of one output.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Check {
+    /// `CASE/COMPONENT/RESULT`
+    pub name: String,
+    /// The largest absolute error.
+    pub max_absolute: f64,
+    /// The largest error relative to the reference's standard deviation.
+    pub max_relative: f64,
+    /// Whether the relative error is within the tolerance.
+    pub passed: bool,
+}
+
+/// Computes every case of `reference` and compares.
+///
+/// # Errors
+/// When the file has no case, lacks an argument, or asks for a component that the model does not
+/// have.
+pub fn verify(model: &Model, reference: &Weights, tolerance: f64) -> Result<Vec<Check>> {
+    let cases: BTreeSet<(String, String)> = reference
+        .names()
+        .filter_map(|name| {
+            let (head, _) = name.split_once("/out/")?;
+            let (case, component) = head.rsplit_once('/')?;
+            Some((case.to_owned(), component.to_owned()))
+        })
+        .collect();
+    if cases.is_empty() {
+        return Err(Error::Input(format!(
+            "{}: no tensor is named `CASE/COMPONENT/out/RESULT`, so there is nothing to verify",
+            reference.path().display()
+        )));
+    }
+    let mut checks = Vec::new();
+    for (case, component) in cases {
+        let arguments = Arguments {
+            model,
+            reference,
+            head: format!("{case}/{component}"),
+        };
+        for (result, value) in arguments.compute(&component)? {
+            let name = format!("{case}/{component}/out/{result}");
+            if reference.contains(&name) {
+                let expected = arguments.values(&name)?;
+                let name = format!("{case}/{component}/{result}");
+                checks.push(compare(name, &value, &expected, tolerance)?);
+            }
+        }
+    }
+    Ok(checks)
+}
+
+/// The arguments of one case.
+struct Arguments<'a> {
+    model: &'a Model,
+    reference: &'a Weights,
+    head: String,
+}
+
+type Outputs = BTreeMap<&'static str, TensorData>;
+
+impl Arguments<'_> {
+    fn compute(&self, component: &str) -> Result<Outputs> {
+        match component {
+            "unet" => self.unet(self.part(&self.model.unet)?),
+            "vae.encode" => self.encode(self.part(&self.model.autoencoder)?),
+            "vae.decode" => self.decode(self.part(&self.model.autoencoder)?),
+            "text_encoder" => {
+                let ids = self.tensor_int::<2>("input_ids")?;
+                let states = self.part(&self.model.text_encoder)?.forward(ids);
+                Ok([("last_hidden_state", states.into_data())].into())
+            }
+            "image_encoder" => {
+                let pixels = self.tensor::<4>("pixel_values")?;
+                let embeds = self.part(&self.model.image_encoder)?.forward(pixels);
+                Ok([("image_embeds", embeds.into_data())].into())
+            }
+            other => Err(Error::Input(format!(
+                "{}: component `{other}` is not one of unet, vae.encode, vae.decode, text_encoder, \
+                 image_encoder",
+                self.reference.path().display()
+            ))),
+        }
+    }
+
+    fn part<'m, T>(&self, part: &'m Option<T>) -> Result<&'m T> {
+        part.as_ref().ok_or_else(|| {
+            Error::Input(format!(
+                "case `{}`: the model {} has no such component",
+                self.head,
+                self.model.description.path.display()
+            ))
+        })
+    }
+
+    fn unet(&self, unet: &VideoUNet) -> Result<Outputs> {
+        let rank = self.shape("sample")?.len();
+        let video = match rank {
+            5 => self.tensor::<5>("sample")?,
+            _ => self.tensor::<4>("sample")?.unsqueeze_dim(1),
+        };
+        let [batch, frames, ..] = video.dims();
+        let timestep = self.tensor::<1>("timestep")?;
+        let timestep = match timestep.dims()[0] {
+            1 => timestep.expand([batch]),
+            _ => timestep,
+        };
+        let context = self.tensor::<3>("encoder_hidden_states")?;
+        let input = UNetInput {
+            sample: fold_frames(video),
+            timestep,
+            vector: match unet.config.vector {
+                VectorConfig::None => Vector::None,
+                VectorConfig::Label { .. } => Vector::Label(self.tensor_int("class_labels")?),
+                VectorConfig::Scalars { .. } => Vector::Scalars(self.tensor("added_time_ids")?),
+            },
+            context: Some(context.clone()),
+        };
+        let output = match &unet.temporal {
+            Some(layers) => {
+                let time = TemporalContext {
+                    frames,
+                    first_frame: 0,
+                    tokens: Some(context),
+                    max_distance: None,
+                    observed: None,
+                };
+                unet.unet.forward_video(input, layers, &time)
+            }
+            None => unet.unet.forward(input),
+        };
+        let sample = match rank {
+            5 => unfold_frames(output, frames).into_data(),
+            _ => images_to_channels_first(output).into_data(),
+        };
+        Ok([("sample", sample)].into())
+    }
+
+    fn encode(&self, part: &VideoAutoencoder) -> Result<Outputs> {
+        let posterior = part.autoencoder.encode(self.tensor::<4>("sample")?);
+        let mut outputs = Outputs::new();
+        if let Some(logvar) = posterior.logvar {
+            outputs.insert("logvar", logvar.into_data());
+        }
+        outputs.insert("mean", posterior.mean.into_data());
+        Ok(outputs)
+    }
+
+    fn decode(&self, part: &VideoAutoencoder) -> Result<Outputs> {
+        let latents = self.tensor::<4>("latents")?;
+        let sample = match &part.temporal {
+            Some(layers) => {
+                let frames = self.integers("num_frames")?[0].max(1) as usize;
+                // Only folds: channels last and back, as the frames' layout asks for.
+                let clips = unfold_frames(images_to_channels_last(latents), frames);
+                let pixels = part.autoencoder.decode_video(clips, layers);
+                let [b, f, c, h, w] = pixels.dims();
+                pixels.reshape([b * f, c, h, w])
+            }
+            None => part.autoencoder.decode(latents),
+        };
+        Ok([("sample", sample.into_data())].into())
+    }
+
+    fn name(&self, argument: &str) -> String {
+        format!("{}/in/{argument}", self.head)
+    }
+
+    fn shape(&self, argument: &str) -> Result<Vec<usize>> {
+        let name = self.name(argument);
+        let shape = self.reference.shape(&name).map(<[usize]>::to_vec);
+        shape.ok_or_else(|| {
+            let path = self.reference.path().display();
+            Error::Input(format!("{path}: the argument `{name}` is missing"))
+        })
+    }
+
+    fn checked<const D: usize>(&self, argument: &str) -> Result<[usize; D]> {
+        let shape = self.shape(argument)?;
+        <[usize; D]>::try_from(shape.as_slice()).map_err(|_| {
+            let name = self.name(argument);
+            Error::Input(format!(
+                "`{name}` has the shape {shape:?}, expected {D} dimensions"
+            ))
+        })
+    }
+
+    fn tensor<const D: usize>(&self, argument: &str) -> Result<Tensor<D>> {
+        let shape = self.checked::<D>(argument)?;
+        let values = self.values(&self.name(argument))?;
+        let data = TensorData::new(values, shape);
+        Ok(Tensor::from_data(data, &self.model.device).cast(self.model.dtype))
+    }
+
+    fn tensor_int<const D: usize>(&self, argument: &str) -> Result<Tensor<D, Int>> {
+        let shape = self.checked::<D>(argument)?;
+        let data = TensorData::new(self.integers(argument)?, shape);
+        Ok(Tensor::from_data(data, &self.model.device))
+    }
+
+    fn integers(&self, argument: &str) -> Result<Vec<i64>> {
+        self.shape(argument)?;
+        let values = self.reference.data(&self.name(argument))?.convert::<i64>();
+        let values: Vec<i64> = values.to_vec().map_err(|error| {
+            Error::Input(format!(
+                "`{}` does not hold integers: {error:?}",
+                self.name(argument)
+            ))
+        })?;
+        match values.is_empty() {
+            true => Err(Error::Input(format!("`{}` is empty", self.name(argument)))),
+            false => Ok(values),
+        }
+    }
+
+    fn values(&self, name: &str) -> Result<Vec<f32>> {
+        let values = self.reference.data(name)?.convert::<f32>();
+        values
+            .to_vec()
+            .map_err(|error| Error::Input(format!("`{name}` does not hold numbers: {error:?}")))
+    }
+}
+
+fn compare(name: String, got: &TensorData, expected: &[f32], tolerance: f64) -> Result<Check> {
+    let got = got.clone().convert::<f32>();
+    let got: &[f32] = got
+        .as_slice()
+        .map_err(|error| Error::Backend(format!("{name}: cannot be read back: {error:?}")))?;
+    if got.len() != expected.len() {
+        return Err(Error::Input(format!(
+            "{name}: the model computes {} values, the reference holds {}",
+            got.len(),
+            expected.len()
+        )));
+    }
+    let count = expected.len().max(1) as f64;
+    let mean = expected.iter().map(|&v| f64::from(v)).sum::<f64>() / count;
+    let variance = expected
+        .iter()
+        .map(|&v| (f64::from(v) - mean).powi(2))
+        .sum::<f64>()
+        / count;
+    let error = |(&got, &expected): (&f32, &f32)| (f64::from(got) - f64::from(expected)).abs();
+    // `f64::max` passes over NaN: a value that is none must fail.
+    let worse = |worst: f64, error: f64| {
+        if error.is_nan() {
+            f64::INFINITY
+        } else {
+            worst.max(error)
+        }
+    };
+    let max_absolute = got.iter().zip(expected).map(error).fold(0.0, worse);
+    let deviation = variance.sqrt();
+    let max_relative = match deviation > 0.0 {
+        true => max_absolute / deviation,
+        false => max_absolute,
+    };
+    Ok(Check {
+        name,
+        max_absolute,
+        max_relative,
+        passed: max_relative <= tolerance,
+    })
+}
