@@ -116,8 +116,8 @@ fn check_text(case: &str, name: &str) {
     );
     check(
         case,
-        result.into_data().to_vec().unwrap(),
-        expected.to_vec().unwrap(),
+        result.into_data().try_to_vec().unwrap(),
+        expected.try_to_vec().unwrap(),
     );
 }
 
@@ -142,8 +142,8 @@ fn image_encoders_equal_the_reference() {
         .unwrap();
     check(
         "odd_svd",
-        result.into_data().to_vec().unwrap(),
-        expected.to_vec().unwrap(),
+        result.into_data().try_to_vec().unwrap(),
+        expected.try_to_vec().unwrap(),
     );
 }
 

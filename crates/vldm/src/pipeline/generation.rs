@@ -386,7 +386,7 @@ impl Runner<'_> {
         let sides = [picture.height() as usize, picture.width() as usize];
         let values: Vec<f32> = frame_to_pixels(picture, device)
             .into_data()
-            .to_vec()
+            .try_to_vec()
             .map_err(|error| Error::Backend(format!("the picture cannot be read: {error:?}")))?;
         let values = clip_image(&values, sides, size)?;
         let pixels = TensorData::new(values, [1, 3, size, size]);
