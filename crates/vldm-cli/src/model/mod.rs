@@ -1,0 +1,5 @@
+//! `vldm model`: looking at models, writing them anew, comparing them.
+
+pub(crate) mod convert;
+pub(crate) mod inspect;
+pub(crate) mod verify;
