@@ -1,20 +1,21 @@
 //! `vldm model inspect`: what a model is made of, without its weights.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use clap::Args;
 use serde_json::{Value, json};
-use vldm::model::ModelDescription;
+use vldm::preset::{Inspection, Preset, inspect};
 
+use super::describe;
 use crate::compute::WeightsArgs;
 use crate::terminal::say;
 
 /// Which model.
 #[derive(Debug, Args)]
 pub(crate) struct InspectArgs {
-    /// A preset's name, or a model's folder or .safetensors file.
+    /// A preset's name or .toml file, or a model's folder or .safetensors file.
     #[arg(value_name = "NAME|PATH")]
-    pub(crate) model: PathBuf,
+    pub(crate) model: String,
 
     /// As JSON.
     #[arg(long)]
@@ -26,97 +27,48 @@ pub(crate) struct InspectArgs {
 
 /// Runs the command.
 pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<()> {
-    let description = args.weights.describe(&args.model)?;
+    if is_preset(&args.model) {
+        let inspection = inspect(&Preset::load(&args.model)?)?;
+        return match args.json {
+            true => say(format!("{:#}", as_json(&inspection))),
+            false => say(inspection.to_string().trim_end()),
+        };
+    }
+    let description = args.weights.describe(Path::new(&args.model))?;
     match args.json {
-        true => say(format!("{:#}", as_json(&description))),
-        false => say(as_table(&description)),
+        true => say(format!("{:#}", describe::as_json(&description))),
+        false => say(describe::as_table(&description)),
     }
 }
 
-fn as_json(model: &ModelDescription) -> Value {
-    let counts = model.parameter_counts();
-    let parts: Vec<Value> = counts
-        .iter()
-        .map(|(name, count)| json!({ "part": name, "parameters": count }))
-        .collect();
+/// A folder or file that is there is a model; what looks like neither is a preset's name.
+fn is_preset(model: &str) -> bool {
+    let path = Path::new(model);
+    match path.extension() {
+        Some(ending) if ending == "toml" => true,
+        Some(ending) if ending == "safetensors" => false,
+        _ => !path.exists() && path.components().count() == 1,
+    }
+}
+
+fn as_json(inspection: &Inspection) -> Value {
+    let part = |part: &vldm::preset::PartSize| {
+        json!({
+            "part": part.part,
+            "parameters": part.parameters,
+            "trained_on_video": part.trained_on_video,
+            "counted": part.counted,
+            "note": part.note,
+        })
+    };
     json!({
-        "path": model.path,
-        "kind": model.kind,
-        "parts": parts,
-        "parameters": counts.iter().map(|(_, count)| count).sum::<usize>(),
-        "unet": model.unet.as_ref().map(|part| &part.config),
-        "temporal": model.unet.as_ref().and_then(|part| part.temporal.as_ref()),
-        "autoencoder": model.autoencoder.as_ref().map(|part| &part.config),
-        "noise": model.noise.as_ref().map(|noise| json!({
-            "schedule": noise.schedule,
-            "prediction": noise.parameterization,
-            "sampler": noise.sampler,
-        })),
+        "title": inspection.title,
+        "parts": inspection.parts.iter().map(part).collect::<Vec<_>>(),
+        "parameters": inspection.total(),
+        "trained_on_video": inspection.trained_on_video(),
+        "note": inspection.total_note,
+        "remarks": inspection.remarks,
     })
-}
-
-fn as_table(model: &ModelDescription) -> String {
-    let mut lines = vec![format!("{}: {}", model.path.display(), model.kind)];
-    let counts = model.parameter_counts();
-    let total = counts.iter().map(|(_, count)| count).sum();
-    let rows = counts.into_iter().chain([("total", total)]);
-    lines.extend(rows.map(|(part, count)| format!("  {part:<26}{:>16}", grouped(count))));
-    lines.extend(sizes(model));
-    lines.join("\n")
-}
-
-/// The sizes that decide what a model can make.
-fn sizes(model: &ModelDescription) -> Vec<String> {
-    let mut lines = Vec::new();
-    if let Some(unet) = &model.unet {
-        let channels: Vec<String> = unet
-            .config
-            .levels
-            .iter()
-            .map(|l| l.channels.to_string())
-            .collect();
-        let (inputs, outputs) = (unet.config.in_channels, unet.config.out_channels);
-        let channels = channels.join(", ");
-        lines.push(format!(
-            "  U-Net: {inputs} channels in, {outputs} out, levels of {channels}"
-        ));
-        if let Some(size) = unet.sample_size {
-            lines.push(format!("  trained on latents of side {size}"));
-        }
-        if let Some(frames) = unet.num_frames {
-            lines.push(format!("  trained on clips of {frames} frames"));
-        }
-    }
-    if let Some(part) = &model.autoencoder {
-        lines.push(format!(
-            "  latents: {} channels, one per {} x {} pixels, scaled by {}",
-            part.config.latent_channels,
-            part.config.factor(),
-            part.config.factor(),
-            part.config.scale_factor
-        ));
-    }
-    if let Some(noise) = &model.noise {
-        let sampler = noise.sampler.name();
-        lines.push(format!(
-            "  predicts {:?}; usual sampler {sampler}",
-            noise.parameterization
-        ));
-    }
-    lines
-}
-
-/// 1234567 → "1,234,567"
-fn grouped(number: usize) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 #[cfg(test)]
@@ -124,10 +76,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn digits_are_grouped() {
-        let check = |number, expected: &str| assert_eq!(grouped(number), expected);
-        check(0, "0");
-        check(999, "999");
-        check(859_520_964, "859,520,964");
+    fn names_and_paths_are_told_apart() {
+        let check = |text: &str, expected| assert_eq!(is_preset(text), expected, "{text}");
+        check("sd15", true);
+        check("no-such-preset", true);
+        check("mine.toml", true);
+        check("model.safetensors", false);
+        check("models/sd15", false);
+        check("src", false);
+        check(".", false);
     }
 }
