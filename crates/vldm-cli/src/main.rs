@@ -1,3 +1,51 @@
-//! The `vldm` command.
+//! The `vldm` command: words in, a library request out, and what came of it shown.
+//!
+//! Nothing here knows a model: [`generate`] and [`model`] turn arguments into requests and the
+//! library's answers into lines, files and exit statuses.
 
-fn main() {}
+mod bytes;
+mod cli;
+mod compute;
+mod device;
+mod exit;
+mod generate;
+mod interrupt;
+mod model;
+mod output;
+mod progress;
+mod terminal;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::{Cli, Command, ModelCommand};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    terminal::log(cli.verbose);
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            terminal::complain("error", exit::message(&error));
+            ExitCode::from(exit::status(&error))
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<()> {
+    let verbose = cli.verbose > 0;
+    match cli.command {
+        Command::Generate(args) => generate::run(&args, verbose),
+        Command::Model {
+            command: ModelCommand::Inspect(args),
+        } => model::inspect::run(&args),
+        Command::Model {
+            command: ModelCommand::Convert(args),
+        } => model::convert::run(&args, verbose),
+        Command::Model {
+            command: ModelCommand::Verify(args),
+        } => model::verify::run(&args, verbose),
+        Command::ProbeDevice { device } => device::probe_here(device),
+    }
+}

@@ -1,0 +1,131 @@
+//! Arguments of every command that computes: device, data type, threads, and whose weights.
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use burn::tensor::{DType, Device};
+use clap::{Args, ValueEnum};
+use vldm::diffusion::Parameterization;
+use vldm::model::{LoadSettings, Model, ModelDescription};
+
+use crate::device::DeviceName;
+use crate::progress::Bar;
+use crate::terminal::complain;
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Computing")]
+pub(crate) struct ComputeArgs {
+    /// Where to compute: cpu, cuda, cuda:N, vulkan, vulkan:N or metal.
+    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
+    pub(crate) device: DeviceName,
+
+    /// What to compute in; auto is f32.
+    #[arg(long, value_name = "TYPE", default_value = "auto")]
+    pub(crate) dtype: Dtype,
+
+    /// Threads to compute with on the CPU; all processors unless given. Results do not depend on
+    /// it.
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<NonZeroUsize>,
+}
+
+/// A data type by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Dtype {
+    Auto,
+    F32,
+    Bf16,
+}
+
+impl Dtype {
+    pub(crate) fn resolve(self) -> DType {
+        match self {
+            Self::Auto | Self::F32 => DType::F32,
+            Self::Bf16 => DType::BF16,
+        }
+    }
+}
+
+impl ComputeArgs {
+    /// Sets the threads and opens the device: before the first operation.
+    pub(crate) fn open(&self) -> anyhow::Result<Device> {
+        if let Some(threads) = self.threads {
+            rayon::ThreadPoolBuilder::new()
+                .num_threads(threads.get())
+                .build_global()
+                .context("cannot start the threads")?;
+        }
+        self.device.open()
+    }
+}
+
+/// What the weights are read with, beside the model's own path.
+#[derive(Debug, Args)]
+pub(crate) struct WeightsArgs {
+    /// Temporal layers to put onto an image model: a safetensors file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) temporal: Option<PathBuf>,
+
+    /// What the network predicts, where the model does not say or says it wrongly.
+    #[arg(long, value_name = "TYPE")]
+    pub(crate) prediction_type: Option<Prediction>,
+}
+
+/// What a network predicts, by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Prediction {
+    /// The noise.
+    Epsilon,
+    /// The velocity.
+    #[value(alias = "v_prediction")]
+    V,
+    /// The clean latents.
+    #[value(alias = "sample")]
+    X0,
+}
+
+impl WeightsArgs {
+    /// Reads what the model is made of.
+    pub(crate) fn describe(&self, model: &Path) -> vldm::Result<ModelDescription> {
+        let parameterization = self.prediction_type.map(|prediction| match prediction {
+            Prediction::Epsilon => Parameterization::Epsilon,
+            Prediction::V => Parameterization::V,
+            Prediction::X0 => Parameterization::X0,
+        });
+        ModelDescription::open(model, parameterization)
+    }
+
+    /// Reads the weights; says what was loaded where `verbose`, and always what was not.
+    pub(crate) fn load(
+        &self,
+        description: ModelDescription,
+        (device, dtype): (Device, DType),
+        verbose: bool,
+    ) -> vldm::Result<Model> {
+        let bar = Bar::spinner(format!("loading {}", description.path.display()));
+        let model = description.load(&LoadSettings {
+            device,
+            dtype,
+            temporal: self.temporal.clone(),
+        })?;
+        drop(bar);
+        for report in &model.reports {
+            if verbose {
+                complain("loaded", report);
+            }
+            if !report.new.is_empty() {
+                complain(
+                    "warning",
+                    format!(
+                        "{}: {} tensors are not in {} and keep their initial random values",
+                        report.part,
+                        report.new.len(),
+                        report.path.display()
+                    ),
+                );
+            }
+        }
+        Ok(model)
+    }
+}

@@ -1,0 +1,151 @@
+//! The arguments of `vldm generate`, as typed.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use vldm::diffusion::Guidance;
+use vldm::sampler::{SamplerConfig, all_samplers};
+use vldm_media::Fps;
+
+use crate::bytes::Bytes;
+use crate::compute::{ComputeArgs, WeightsArgs};
+
+/// What to make, with which model, how, and where to put it.
+#[derive(Debug, Args)]
+pub(crate) struct GenerateArgs {
+    /// What to show (models that read text).
+    #[arg(short, long, value_name = "TEXT")]
+    pub(crate) prompt: Option<String>,
+
+    /// What not to show.
+    #[arg(short, long, value_name = "TEXT")]
+    pub(crate) negative_prompt: Option<String>,
+
+    /// The picture to start from (models that turn a picture into a clip).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) image: Option<PathBuf>,
+
+    /// A model's folder or .safetensors file [default: assets/default, here or above the program].
+    #[arg(long, value_name = "PATH")]
+    pub(crate) model: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) weights: WeightsArgs,
+
+    /// Where to write: .mp4, .gif, .png, .jpg, or a folder for numbered PNG frames [default:
+    /// vldm-SEED.mp4, or .png for a single frame]. Several samples become NAME-0, NAME-1, …
+    #[arg(short, long, value_name = "PATH")]
+    pub(crate) output: Option<PathBuf>,
+
+    /// Pixels; a multiple of the model's factor.
+    #[arg(long, value_name = "PIXELS", help_heading = "Size")]
+    pub(crate) width: Option<usize>,
+
+    /// Pixels; a multiple of the model's factor.
+    #[arg(long, value_name = "PIXELS", help_heading = "Size")]
+    pub(crate) height: Option<usize>,
+
+    /// Number of frames; 1 makes a picture.
+    #[arg(long, value_name = "N", help_heading = "Size")]
+    pub(crate) frames: Option<usize>,
+
+    /// Frames per second, such as 24, 29.97 or 30000/1001; some models are also told it.
+    #[arg(long, value_name = "RATE", help_heading = "Size")]
+    pub(crate) fps: Option<Fps>,
+
+    /// How many samples to make.
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Size")]
+    pub(crate) count: usize,
+
+    /// Seed of the first sample; the next one has the next seed.
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Sampling")]
+    pub(crate) seed: u64,
+
+    /// Sampling steps.
+    #[arg(long, value_name = "N", help_heading = "Sampling")]
+    pub(crate) steps: Option<usize>,
+
+    /// The stepping rule [default: the model's].
+    #[arg(long, value_name = "NAME", value_parser = sampler(), help_heading = "Sampling")]
+    pub(crate) sampler: Option<SamplerConfig>,
+
+    /// Share of fresh noise in each step of ddim, from 0 to 1; chooses ddim.
+    #[arg(long, value_name = "SHARE", help_heading = "Sampling")]
+    pub(crate) eta: Option<f64>,
+
+    /// How strongly to follow the prompt or picture: a number, or FIRST:LAST to go linearly over
+    /// the frames.
+    #[arg(long, value_name = "SCALE", value_parser = guidance, help_heading = "Sampling")]
+    pub(crate) guidance_scale: Option<Guidance>,
+
+    /// How much motion, 127 is medium (Stable Video Diffusion).
+    #[arg(long, value_name = "NUMBER", help_heading = "Sampling")]
+    pub(crate) motion_bucket: Option<f64>,
+
+    /// Noise added to the picture, 0.02 is usual (Stable Video Diffusion).
+    #[arg(long, value_name = "SHARE", help_heading = "Sampling")]
+    pub(crate) noise_augmentation: Option<f64>,
+
+    /// Farthest frame that attention over time looks at [default: all of them].
+    #[arg(long, value_name = "FRAMES", help_heading = "Sampling")]
+    pub(crate) attention_distance: Option<usize>,
+
+    /// Start from given noise: the tensors `latents`, and as they apply `image_noise` and
+    /// `step_noise`, of a safetensors file.
+    #[arg(long, value_name = "FILE", help_heading = "Sampling")]
+    pub(crate) initial_latents: Option<PathBuf>,
+
+    /// Also write the final latents, before they are decoded, and then `pixels`.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) save_latents: Option<PathBuf>,
+
+    /// Write no settings into the output, and no .json beside it.
+    #[arg(long)]
+    pub(crate) disable_metadata: bool,
+
+    /// Show what would be done, with the memory it takes; load and write nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+
+    /// With --dry-run: as JSON.
+    #[arg(long, requires = "dry_run")]
+    pub(crate) json: bool,
+
+    #[command(flatten)]
+    pub(crate) compute: ComputeArgs,
+
+    /// Frames decoded at a time: fewer take less memory.
+    #[arg(long, value_name = "FRAMES", help_heading = "Computing")]
+    pub(crate) decode_chunk: Option<usize>,
+
+    /// Refuse to start what is expected to take more, such as 16GB; decodes fewer frames at a time
+    /// to stay below.
+    #[arg(long, value_name = "SIZE", help_heading = "Computing")]
+    pub(crate) max_memory: Option<Bytes>,
+}
+
+fn sampler() -> impl TypedValueParser<Value = SamplerConfig> {
+    let mut names: Vec<&str> = all_samplers().iter().map(SamplerConfig::name).collect();
+    names.dedup();
+    PossibleValuesParser::new(names).try_map(|name| SamplerConfig::from_name(&name))
+}
+
+/// `7.5`, or `1:3`.
+fn guidance(text: &str) -> Result<Guidance, String> {
+    let number = |text: &str| match text.trim().parse::<f64>() {
+        Ok(number) if number.is_finite() => Ok(number),
+        _ => Err(format!(
+            "expected a number such as 7.5, or FIRST:LAST such as 1:3, not \"{text}\""
+        )),
+    };
+    Ok(match text.split_once(':') {
+        Some((first, last)) => Guidance::PerFrame {
+            first: number(first)?,
+            last: number(last)?,
+        },
+        None => Guidance::ClassifierFree {
+            scale: number(text)?,
+        },
+    })
+}

@@ -1,0 +1,99 @@
+//! `vldm generate`: plan, check, load, run, write.
+
+mod args;
+mod budget;
+mod latents;
+mod report;
+mod request;
+mod run;
+
+use std::path::PathBuf;
+
+use serde_json::json;
+use vldm::checkpoint::Weights;
+use vldm::model::ModelDescription;
+use vldm::pipeline::{Generation, GivenTensors, Plan};
+
+pub(crate) use args::GenerateArgs;
+
+use crate::interrupt::Interrupt;
+use crate::output::Outputs;
+use crate::terminal::{complain, say};
+
+/// A run, ready to start.
+#[derive(Debug)]
+struct Job {
+    model_path: PathBuf,
+    kind: String,
+    plan: Plan,
+    outputs: Outputs,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &GenerateArgs, verbose: bool) -> anyhow::Result<()> {
+    let (job, description) = prepare(args)?;
+    job.outputs.check(&job.plan)?;
+    if args.dry_run {
+        return match args.json {
+            true => say(format!("{:#}", report::as_json(&job))),
+            false => say(report::as_table(&job)),
+        };
+    }
+    let interrupt = Interrupt::listen()?;
+    let picture = args
+        .image
+        .as_ref()
+        .map(vldm_media::read_image)
+        .transpose()?;
+    let device = args.compute.open()?;
+    let given = match &args.initial_latents {
+        Some(path) => GivenTensors::read(&Weights::open(path)?, &device)?,
+        None => GivenTensors::default(),
+    };
+    let dtype = args.compute.dtype.resolve();
+    let model = args.weights.load(description, (device, dtype), verbose)?;
+    interrupt.check()?;
+    let generation = Generation::new(&model, job.plan.clone(), picture, given)?;
+    for warning in &generation.warnings {
+        complain("warning", warning);
+    }
+    run::Run::new(args, &job, interrupt).all(generation)
+}
+
+/// Everything that can be decided and refused before weights are read.
+fn prepare(args: &GenerateArgs) -> anyhow::Result<(Job, ModelDescription)> {
+    let request = args.resolve()?;
+    let model_path = args.model_path()?;
+    let description = args.weights.describe(&model_path)?;
+    let bytes_per_value = args.compute.dtype.resolve().size() as u64;
+    let added_temporal = args.weights.temporal.is_some();
+    let plan = budget::plan_within(args.max_memory, request, |request| {
+        Plan::new(&description, request, added_temporal, bytes_per_value)
+    })?;
+    args.check_task(plan.task)?;
+    let job = Job {
+        outputs: Outputs::new(args.output.as_deref(), &plan),
+        kind: description.kind.clone(),
+        model_path,
+        plan,
+    };
+    Ok((job, description))
+}
+
+/// What made a sample, for the file and the `.json` beside it.
+fn metadata(args: &GenerateArgs, job: &Job, sample: usize, seed: u64) -> serde_json::Value {
+    json!({
+        "program": "vldm",
+        "version": env!("CARGO_PKG_VERSION"),
+        "seed": seed,
+        "sample": sample,
+        "model": job.model_path,
+        "kind": job.kind,
+        "temporal": args.weights.temporal,
+        "image": args.image,
+        "initial_latents": args.initial_latents,
+        "device": args.compute.device.to_string(),
+        "dtype": args.compute.dtype.resolve().name(),
+        "settings": job.plan,
+    })
+}

@@ -1,0 +1,224 @@
+//! From what was typed to the library's request.
+
+use std::path::PathBuf;
+
+use vldm::pipeline::{GenerateRequest, Task};
+use vldm::sampler::SamplerConfig;
+use vldm::{Error, Result};
+
+use super::GenerateArgs;
+
+/// The model that is used where none is named.
+const DEFAULT_MODEL: &str = "assets/default";
+
+impl GenerateArgs {
+    /// The request; what was not typed is left to the model.
+    pub(super) fn resolve(&self) -> Result<GenerateRequest> {
+        let request = GenerateRequest {
+            prompt: self.prompt.clone(),
+            negative_prompt: self.negative_prompt.clone(),
+            width: self.width,
+            height: self.height,
+            frames: self.frames,
+            fps: self.fps,
+            steps: self.steps,
+            sampler: self.resolve_sampler()?,
+            guidance: self.guidance_scale,
+            motion_bucket: self.motion_bucket,
+            noise_augmentation: self.noise_augmentation,
+            seed: self.seed,
+            count: self.count,
+            decode_chunk: self.decode_chunk,
+            attention_distance: self.attention_distance,
+        };
+        request.validate()?;
+        Ok(request)
+    }
+
+    fn resolve_sampler(&self) -> Result<Option<SamplerConfig>> {
+        match (self.sampler, self.eta) {
+            (sampler, None) => Ok(sampler),
+            (None | Some(SamplerConfig::Ddim { .. }), Some(eta)) => {
+                Ok(Some(SamplerConfig::Ddim { eta }))
+            }
+            (Some(other), Some(_)) => Err(Error::Input(format!(
+                "--eta is for ddim, not for {}: leave out one of --eta and --sampler",
+                other.name()
+            ))),
+        }
+    }
+
+    /// Refuses what belongs to another kind of model than this.
+    pub(super) fn check_task(&self, task: Task) -> Result<()> {
+        let (kind, advice, unread): (_, _, &[(&str, bool)]) = match task {
+            Task::TextToVideo => (
+                "reads text",
+                "leave it out, or choose an image-to-video model",
+                &[
+                    ("--image", self.image.is_some()),
+                    ("--motion-bucket", self.motion_bucket.is_some()),
+                    ("--noise-augmentation", self.noise_augmentation.is_some()),
+                ],
+            ),
+            Task::ImageToVideo => (
+                "turns a picture into a clip",
+                "leave it out, or choose a text model",
+                &[
+                    ("--prompt", self.prompt.is_some()),
+                    ("--negative-prompt", self.negative_prompt.is_some()),
+                ],
+            ),
+        };
+        if let Some((flag, _)) = unread.iter().find(|(_, given)| *given) {
+            return Err(Error::Input(format!(
+                "{flag} was given, but this model {kind}: {advice}"
+            )));
+        }
+        let (needed, given) = match task {
+            Task::TextToVideo => ("--prompt TEXT", self.prompt.is_some()),
+            Task::ImageToVideo => ("--image FILE", self.image.is_some()),
+        };
+        match given {
+            true => Ok(()),
+            false => Err(Error::Input(format!("this model {kind}: add {needed}"))),
+        }
+    }
+
+    /// The model named, or the one that ships with the program.
+    pub(super) fn model_path(&self) -> Result<PathBuf> {
+        if let Some(path) = &self.model {
+            return Ok(path.clone());
+        }
+        let program = std::env::current_exe().unwrap_or_default();
+        let above = program
+            .ancestors()
+            .skip(1)
+            .map(|folder| folder.join(DEFAULT_MODEL));
+        std::iter::once(PathBuf::from(DEFAULT_MODEL))
+            .chain(above)
+            .find(|path| path.is_dir())
+            .ok_or_else(|| {
+                Error::Input(format!(
+                    "no --model was given, and there is no {DEFAULT_MODEL} here or in a folder above \
+                     {}: name a model's folder or .safetensors file",
+                    program.display()
+                ))
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use vldm::diffusion::Guidance;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    fn args(line: &str) -> std::result::Result<Box<GenerateArgs>, clap::Error> {
+        let words = ["vldm", "generate"]
+            .into_iter()
+            .chain(line.split_whitespace());
+        Cli::try_parse_from(words).map(|cli| match cli.command {
+            Command::Generate(args) => args,
+            _ => unreachable!("the command is `generate`"),
+        })
+    }
+
+    fn resolve(line: &str) -> Result<GenerateRequest> {
+        args(line).expect("grammatical").resolve()
+    }
+
+    #[test]
+    fn nothing_typed_is_left_to_the_model() {
+        assert_eq!(resolve("").expect("resolves"), GenerateRequest::default());
+    }
+
+    #[test]
+    fn every_flag_reaches_the_request() {
+        let line = "-p cat -n dog --width 64 --height 32 --frames 8 --fps 29.97 --steps 7 \
+                    --sampler euler --guidance-scale 1:3 --motion-bucket 40 \
+                    --noise-augmentation 0.1 --seed 9 --count 2 --decode-chunk 3 \
+                    --attention-distance 4";
+        let expected = GenerateRequest {
+            prompt: Some("cat".into()),
+            negative_prompt: Some("dog".into()),
+            width: Some(64),
+            height: Some(32),
+            frames: Some(8),
+            fps: Some("30000/1001".parse().expect("a rate")),
+            steps: Some(7),
+            sampler: Some(SamplerConfig::Euler {}),
+            guidance: Some(Guidance::PerFrame {
+                first: 1.0,
+                last: 3.0,
+            }),
+            motion_bucket: Some(40.0),
+            noise_augmentation: Some(0.1),
+            seed: 9,
+            count: 2,
+            decode_chunk: Some(3),
+            attention_distance: Some(4),
+        };
+        assert_eq!(resolve(line).expect("resolves"), expected);
+    }
+
+    #[test]
+    fn eta_chooses_ddim_and_nothing_else() {
+        let check = |line, expected: Option<SamplerConfig>| {
+            assert_eq!(
+                resolve(line).ok().and_then(|r| r.sampler),
+                expected,
+                "{line}"
+            );
+        };
+        check("--eta 0.5", Some(SamplerConfig::Ddim { eta: 0.5 }));
+        check(
+            "--sampler ddim --eta 1",
+            Some(SamplerConfig::Ddim { eta: 1.0 }),
+        );
+        check("--sampler heun --eta 1", None);
+        check("--eta 2", None);
+    }
+
+    #[test]
+    fn grammar_refuses_what_is_no_value() {
+        for line in [
+            "--guidance-scale x",
+            "--guidance-scale 1:",
+            "--guidance-scale inf",
+            "--sampler plms",
+            "--fps fast",
+            "--device gpu",
+            "--dtype f64",
+            "--threads 0",
+            "--max-memory much",
+            "--json",
+        ] {
+            assert!(args(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn each_task_has_its_own_inputs() {
+        let check = |line, task, expected: Option<&str>| {
+            let message = args(line).expect("grammatical").check_task(task);
+            let message = message.err().map(|error| error.to_string());
+            match expected {
+                None => assert_eq!(message, None, "{line}"),
+                Some(part) => assert!(message.is_some_and(|m| m.contains(part)), "{line}"),
+            }
+        };
+        check("-p cat", Task::TextToVideo, None);
+        check("--image a.png", Task::ImageToVideo, None);
+        check("", Task::TextToVideo, Some("--prompt TEXT"));
+        check("", Task::ImageToVideo, Some("--image FILE"));
+        check("-p cat --image a.png", Task::TextToVideo, Some("--image"));
+        check("-p cat --image a.png", Task::ImageToVideo, Some("--prompt"));
+        check(
+            "-p cat --motion-bucket 1",
+            Task::TextToVideo,
+            Some("--motion-bucket"),
+        );
+    }
+}

@@ -1,0 +1,73 @@
+//! Which file each sample goes to.
+
+use std::path::{Path, PathBuf};
+
+use vldm::pipeline::Plan;
+use vldm_media::Info;
+
+/// One path per sample.
+#[derive(Debug)]
+pub(crate) struct Outputs(Vec<PathBuf>);
+
+impl Outputs {
+    /// `clip.mp4`; of several samples `clip-0.mp4`, `clip-1.mp4`, … Without a name each sample is
+    /// called after its seed.
+    pub(crate) fn new(output: Option<&Path>, plan: &Plan) -> Self {
+        let ending = match plan.frames {
+            1 => "png",
+            _ => "mp4",
+        };
+        let by_seed = |seed| PathBuf::from(format!("vldm-{seed}.{ending}"));
+        Self(match output {
+            None => plan.seeds.iter().map(by_seed).collect(),
+            Some(path) if plan.seeds.len() == 1 => vec![path.to_owned()],
+            Some(path) => (0..plan.seeds.len()).map(|i| numbered(path, i)).collect(),
+        })
+    }
+
+    /// The paths, by sample.
+    pub(crate) fn paths(&self) -> &[PathBuf] {
+        &self.0
+    }
+
+    /// Whether all of them can be written: before long work.
+    pub(crate) fn check(&self, plan: &Plan) -> vldm::Result<()> {
+        let info = Info {
+            width: plan.width as u32,
+            height: plan.height as u32,
+            num_frames: plan.frames,
+            fps: plan.fps,
+        };
+        for path in &self.0 {
+            vldm_media::check_output(path, &info)?;
+        }
+        Ok(())
+    }
+}
+
+/// `clip.mp4` → `clip-3.mp4`, `frames/` → `frames-3`.
+fn numbered(path: &Path, index: usize) -> PathBuf {
+    let mut name = path.file_stem().unwrap_or_default().to_owned();
+    name.push(format!("-{index}"));
+    if let Some(ending) = path.extension() {
+        name.push(".");
+        name.push(ending);
+    }
+    path.with_file_name(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_go_before_the_ending() {
+        let check = |path: &str, expected: &str| {
+            assert_eq!(numbered(Path::new(path), 3), Path::new(expected), "{path}");
+        };
+        check("clip.mp4", "clip-3.mp4");
+        check("out/a.b.gif", "out/a.b-3.gif");
+        check("frames/", "frames-3");
+        check("out/frames", "out/frames-3");
+    }
+}
