@@ -109,7 +109,10 @@ impl Preset {
         let Some(clip) = &self.clip else {
             return Ok(());
         };
-        let factor = self.autoencoder.as_ref().map_or(1, AutoencoderConfig::factor);
+        let factor = self
+            .autoencoder
+            .as_ref()
+            .map_or(1, AutoencoderConfig::factor);
         let sides = [clip.height, clip.width];
         require(
             sides
