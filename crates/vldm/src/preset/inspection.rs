@@ -244,7 +244,7 @@ impl Preset {
             remarks.push(format!("{}: {count} ({note})", Part::VideoUnet.title()));
         }
         remarks.push(match &self.weights {
-            Some(weights) => format!("weights: {} ({})", weights.source, weights.license),
+            Some(weights) => format!("weights: {}; licence: {}", weights.source, weights.license),
             None => "weights: none are public".into(),
         });
         remarks
