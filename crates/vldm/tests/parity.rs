@@ -8,7 +8,9 @@ use vldm::model::{LoadSettings, Model, ModelDescription};
 use vldm::verify::verify;
 
 fn case(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/parity").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/parity")
+        .join(name)
 }
 
 fn load(path: &Path) -> Model {
@@ -30,7 +32,10 @@ fn check(name: &str) {
     assert!(!checks.is_empty());
     let mut failed = false;
     for check in &checks {
-        println!("{name}: {} {:.2e} {:.2e} {}", check.name, check.max_absolute, check.max_relative, check.passed);
+        println!(
+            "{name}: {} {:.2e} {:.2e} {}",
+            check.name, check.max_absolute, check.max_relative, check.passed
+        );
         failed |= !check.passed;
     }
     assert!(!failed, "{name}");
@@ -65,4 +70,11 @@ fn unusual_image_models() {
 #[test]
 fn unusual_video_models() {
     check("odd_svd");
+}
+
+#[test]
+fn other_ways_to_store_a_model() {
+    for name in ["bf16", "f32_sharded", "fp16_variant"] {
+        check(&format!("variants/{name}"));
+    }
 }

@@ -57,8 +57,8 @@ pub struct UNetDescription {
     pub config: UNetConfig,
     /// Its temporal layers, where the model has them.
     pub temporal: Option<TemporalConfig>,
-    /// Side of the latents it was trained on.
-    pub sample_size: Option<usize>,
+    /// Height and width of the latents it was trained on.
+    pub sample_size: Option<[usize; 2]>,
     /// Frames per clip it was trained on.
     pub num_frames: Option<usize>,
 }

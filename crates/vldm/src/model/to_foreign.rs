@@ -18,7 +18,7 @@ use crate::unet::{NormEps, ProjectionLayout, UNetConfig, VectorConfig};
 /// `num_frames` makes it a video model.
 pub(super) fn unet(
     config: &UNetConfig,
-    sample_size: Option<usize>,
+    sample_size: Option<[usize; 2]>,
     num_frames: Option<usize>,
 ) -> Result<Value> {
     let Some(context_width) = config.context_width else {

@@ -221,9 +221,9 @@ impl<'a> Parts<'a> {
 
     fn size(&self, request: &GenerateRequest) -> Result<(usize, usize)> {
         let factor = self.autoencoder.config.factor();
-        let side = self.unet.sample_size.unwrap_or(64) * factor;
+        let [height, width] = self.unet.sample_size.unwrap_or([64; 2]);
         let (width, height) = match self.task {
-            Task::TextToVideo => (side, side),
+            Task::TextToVideo => (width * factor, height * factor),
             Task::ImageToVideo => (1024, 576),
         };
         let size = (

@@ -119,6 +119,17 @@ impl Json {
         }
     }
 
+    /// One side for both, or `[height, width]`.
+    pub(crate) fn optional_sides(&self, key: &str) -> Result<Option<[usize; 2]>> {
+        match self.get(key) {
+            Some(Value::Array(_)) => match self.sizes(key, &[])?.as_slice() {
+                &[height, width] => Ok(Some([height, width])),
+                _ => Err(self.wrong(key, "one whole number, or a height and a width")),
+            },
+            _ => Ok(self.optional_size(key)?.map(|side| [side; 2])),
+        }
+    }
+
     /// A whole number from zero.
     pub(crate) fn count(&self, key: &str, default: usize) -> Result<usize> {
         match self.get(key) {

@@ -72,7 +72,7 @@ fn stable_diffusion_2_and_x4_upscaler_unets() {
     assert_eq!(config.mid_self_attention, Some(true));
     assert_eq!(config.class_labels, Some(1000));
     let config = unet(&json!({"only_cross_attention": true}));
-    assert_eq!(config.mid_self_attention, Some(false));
+    assert_eq!(config.mid_self_attention, Some(true));
 }
 
 #[test]

@@ -14,8 +14,8 @@ pub struct DiffusersUNetConfig {
     pub in_channels: usize,
     /// Channels of the prediction.
     pub out_channels: usize,
-    /// Side of the latents that the model was trained on.
-    pub sample_size: Option<usize>,
+    /// Height and width of the latents that the model was trained on.
+    pub sample_size: Option<[usize; 2]>,
     /// Channels of each level.
     pub channels: Vec<usize>,
     /// Residual blocks of each level on the way down; one more on the way up.
@@ -89,7 +89,7 @@ impl DiffusersUNetConfig {
         for (index, (&channels, &heads)) in self.channels.iter().zip(&self.heads).enumerate() {
             let is_last = index + 1 == self.channels.len();
             let used = self.attention[index] || (is_last && self.mid_self_attention.is_some());
-            if used && channels % heads != 0 {
+            if used && heads > channels {
                 let key = match json.get("num_attention_heads") {
                     Some(_) => "num_attention_heads",
                     None => "attention_head_dim",
@@ -97,7 +97,7 @@ impl DiffusersUNetConfig {
                 return Err(json.wrong(
                     key,
                     format!(
-                        "numbers of heads that divide the channels {:?}",
+                        "numbers of heads no larger than the channels {:?}",
                         self.channels
                     ),
                 ));
@@ -133,7 +133,10 @@ impl DiffusersUNetConfig {
             "_class_name": if self.is_video() { VIDEO } else { IMAGE },
             "in_channels": self.in_channels,
             "out_channels": self.out_channels,
-            "sample_size": self.sample_size,
+            "sample_size": match self.sample_size {
+                Some([height, width]) if height == width => json!(height),
+                other => json!(other),
+            },
             "block_out_channels": self.channels,
             "layers_per_block": self.layers_per_block,
             "down_block_types": down,
@@ -152,7 +155,6 @@ impl DiffusersUNetConfig {
                 "attention_head_dim": self.heads,
                 "only_cross_attention":
                     self.self_attention.iter().map(|own| !own).collect::<Vec<bool>>(),
-                "mid_block_only_cross_attention": self.mid_self_attention.map(|own| !own),
                 "mid_block_type": match self.mid_self_attention {
                     Some(_) => "UNetMidBlock2DCrossAttn",
                     None => "UNetMidBlock2D",
@@ -273,11 +275,6 @@ fn image(json: &Json) -> Result<DiffusersUNetConfig> {
     let common = common(json, &IMAGE_BLOCKS)?;
     let levels = common.levels;
     let only_cross = json.flags_per_level("only_cross_attention", false, levels)?;
-    // A single flag counts for the middle too, a list does not.
-    let mid_only_cross = json.flag(
-        "mid_block_only_cross_attention",
-        json.get("only_cross_attention") == Some(&Value::Bool(true)),
-    )?;
     let has_mid_attention = json.choice(
         "mid_block_type",
         "UNetMidBlock2DCrossAttn",
@@ -291,9 +288,10 @@ fn image(json: &Json) -> Result<DiffusersUNetConfig> {
     Ok(DiffusersUNetConfig {
         in_channels: json.size("in_channels", 4)?,
         out_channels: json.size("out_channels", 4)?,
-        sample_size: json.optional_size("sample_size")?,
+        sample_size: json.optional_sides("sample_size")?,
         self_attention: only_cross.iter().map(|only| !only).collect(),
-        mid_self_attention: has_mid_attention.then_some(!mid_only_cross),
+        // diffusers builds this middle with self-attention whatever its flags say.
+        mid_self_attention: has_mid_attention.then_some(true),
         heads,
         context_width: json.size("cross_attention_dim", 1280)?,
         linear_projection: json.flag("use_linear_projection", false)?,
@@ -328,7 +326,7 @@ fn video(json: &Json) -> Result<DiffusersUNetConfig> {
     Ok(DiffusersUNetConfig {
         in_channels: json.size("in_channels", 8)?,
         out_channels: json.size("out_channels", 4)?,
-        sample_size: json.optional_size("sample_size")?,
+        sample_size: json.optional_sides("sample_size")?,
         self_attention: vec![true; levels],
         mid_self_attention: Some(true),
         heads,
