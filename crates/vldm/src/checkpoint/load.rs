@@ -1,7 +1,7 @@
 //! Filling a module from weights: strict, in one pass over the names before any value is read,
 //! without initialising parameters that are about to be replaced.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::path::PathBuf;
 
@@ -243,6 +243,7 @@ fn check<M: Module>(
         ..Mismatch::default()
     };
     let mut new = Vec::new();
+    let mut used = BTreeSet::new();
     let mut elements = 0;
     for (ours, shape) in parameters(module) {
         let source = map.source(&ours);
@@ -258,7 +259,7 @@ fn check<M: Module>(
             }
             continue;
         };
-        weights.mark_used(&source.name);
+        used.insert(source.name.clone());
         if !values::is_float(dtype) {
             wrong.wrong_type.push((source.name, format!("{dtype:?}")));
         } else if !fits(source.transform, &shape, got) {
@@ -272,7 +273,8 @@ fn check<M: Module>(
             plan.insert(ours, source);
         }
     }
-    let unused = weights.unused();
+    let mut unused = weights.unused();
+    unused.retain(|name| !used.contains(name));
     if !options.leave_rest {
         wrong.surplus = unused
             .iter()
@@ -284,6 +286,7 @@ fn check<M: Module>(
         hint(&mut wrong.missing, &unused);
         return Err(wrong.into());
     }
+    weights.mark_used(used);
     let report = LoadReport {
         part: options.part.clone(),
         path: weights.path().to_path_buf(),

@@ -220,9 +220,9 @@ impl Weights {
         CheckpointError::damaged(&self.path, format!("it has no tensor `{name}`"))
     }
 
-    /// Notes that a tensor has found its place.
-    pub(crate) fn mark_used(&self, name: &str) {
-        self.lock().insert(name.to_owned());
+    /// Notes that these tensors have found their places.
+    pub(crate) fn mark_used(&self, names: impl IntoIterator<Item = String>) {
+        self.lock().extend(names);
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
@@ -274,9 +274,14 @@ fn find_in(folder: &Path) -> Result<PathBuf> {
     for variant in VARIANTS {
         for stem in STEMS {
             let whole = format!("{stem}{variant}.safetensors");
-            // diffusers puts the variant of an index before `.json`, transformers as well.
+            // Both places of the variant are in use.
             let index = format!("{stem}.safetensors.index{variant}.json");
-            for name in [whole, index] {
+            let older = format!("{stem}{variant}.safetensors.index.json");
+            let names = match variant {
+                "" => vec![whole, index],
+                _ => vec![whole, index, older],
+            };
+            for name in names {
                 let path = folder.join(&name);
                 if path.is_file() {
                     return Ok(path);

@@ -1,5 +1,7 @@
 //! transformers' CLIP configurations.
 
+use serde_json::{Value, json};
+
 use super::Json;
 use crate::checkpoint::CheckpointError;
 
@@ -67,6 +69,15 @@ const ACTIVATIONS: [(&str, ClipActivation); 2] = [
     ("gelu", ClipActivation::Gelu),
 ];
 
+impl ClipActivation {
+    fn word(self) -> &'static str {
+        match self {
+            Self::QuickGelu => "quick_gelu",
+            Self::Gelu => "gelu",
+        }
+    }
+}
+
 impl ClipTextConfig {
     /// Reads a text encoder's `config.json`, alone or as `text_config` of a whole CLIP.
     ///
@@ -88,6 +99,23 @@ impl ClipTextConfig {
         };
         heads_divide(json, config.width, config.heads)?;
         Ok(config)
+    }
+
+    /// The configuration in transformers' own form, to be saved beside the weights.
+    pub fn to_json(&self) -> Value {
+        json!({
+            "architectures": ["CLIPTextModel"],
+            "model_type": "clip_text_model",
+            "vocab_size": self.vocabulary,
+            "max_position_embeddings": self.positions,
+            "hidden_size": self.width,
+            "intermediate_size": self.mlp_width,
+            "num_hidden_layers": self.layers,
+            "num_attention_heads": self.heads,
+            "hidden_act": self.activation.word(),
+            "layer_norm_eps": self.layer_norm_eps,
+            "projection_dim": self.projection,
+        })
     }
 }
 
@@ -119,6 +147,24 @@ impl ClipVisionConfig {
             ));
         }
         Ok(config)
+    }
+
+    /// The configuration in transformers' own form, to be saved beside the weights.
+    pub fn to_json(&self) -> Value {
+        json!({
+            "architectures": ["CLIPVisionModelWithProjection"],
+            "model_type": "clip_vision_model",
+            "image_size": self.image_size,
+            "patch_size": self.patch_size,
+            "num_channels": self.channels,
+            "hidden_size": self.width,
+            "intermediate_size": self.mlp_width,
+            "num_hidden_layers": self.layers,
+            "num_attention_heads": self.heads,
+            "hidden_act": self.activation.word(),
+            "layer_norm_eps": self.layer_norm_eps,
+            "projection_dim": self.projection,
+        })
     }
 }
 

@@ -2,6 +2,8 @@
 //! levels and what the model predicts from it; the stepping rule is the user's choice, its name
 //! here only a default.
 
+use serde_json::{Value, json};
+
 use super::Json;
 use crate::checkpoint::CheckpointError;
 
@@ -101,6 +103,34 @@ const CLASSES: [(&str, &str, (f64, f64)); 12] = [
 ];
 const ORIGINAL: (f64, f64) = (0.0001, 0.02);
 
+const BETAS: [(&str, BetaSchedule); 3] = [
+    ("linear", BetaSchedule::Linear),
+    ("scaled_linear", BetaSchedule::ScaledLinear),
+    ("squaredcos_cap_v2", BetaSchedule::Cosine),
+];
+const PREDICTIONS: [(&str, Prediction); 3] = [
+    ("epsilon", Prediction::Epsilon),
+    ("v_prediction", Prediction::V),
+    ("sample", Prediction::X0),
+];
+const SPACINGS: [(&str, Spacing); 3] = [
+    ("leading", Spacing::Leading),
+    ("linspace", Spacing::Linspace),
+    ("trailing", Spacing::Trailing),
+];
+const TIMESTEPS: [(&str, bool); 2] = [("discrete", false), ("continuous", true)];
+const FINAL_SIGMAS: [(&str, FinalSigma); 2] = [
+    ("zero", FinalSigma::Zero),
+    ("sigma_min", FinalSigma::SigmaMin),
+];
+
+/// The file's word for one of our values.
+fn word<T: PartialEq>(of: &[(&'static str, T)], value: &T) -> Option<&'static str> {
+    of.iter()
+        .find(|(_, other)| other == value)
+        .map(|(name, _)| *name)
+}
+
 impl DiffusersNoiseConfig {
     /// Reads a `scheduler_config.json`.
     ///
@@ -108,81 +138,76 @@ impl DiffusersNoiseConfig {
     ///
     /// Names the first key that is not understood or not supported.
     pub fn from_json(json: &Json) -> Result<Self> {
-        let class_name = json.text("_class_name", "DDIMScheduler")?;
-        let Some((_, spacing, betas)) = CLASSES.iter().find(|(name, ..)| *name == class_name)
-        else {
-            let names: Vec<&str> = CLASSES.iter().map(|(name, ..)| *name).collect();
-            return Err(json.wrong("_class_name", format!("one of {}", names.join(", "))));
-        };
+        let (class_name, spacing, betas) = class(json)?;
         if json.get("trained_betas").is_some() {
             return Err(json.wrong("trained_betas", "null (nothing else is supported)"));
         }
-        json.only("thresholding", serde_json::Value::Bool(false))?;
-        let beta = |key, default: f64| -> Result<f64> {
-            let beta = json.positive(key, default)?;
-            if beta < 1.0 {
-                Ok(beta)
-            } else {
-                Err(json.wrong(key, "a number between 0 and 1"))
-            }
-        };
+        json.only("thresholding", json!(false))?;
         let is_first = class_name == "DDIMScheduler" || class_name == "DDPMScheduler";
         let clips = json.flag("clip_sample", is_first)?;
         Ok(Self {
             class_name: class_name.to_owned(),
             num_train_timesteps: json.size("num_train_timesteps", 1000)?,
-            beta_start: beta("beta_start", betas.0)?,
-            beta_end: beta("beta_end", betas.1)?,
-            beta_schedule: json.choice(
-                "beta_schedule",
-                "linear",
-                &[
-                    ("linear", BetaSchedule::Linear),
-                    ("scaled_linear", BetaSchedule::ScaledLinear),
-                    ("squaredcos_cap_v2", BetaSchedule::Cosine),
-                ],
-            )?,
-            prediction: json.choice(
-                "prediction_type",
-                "epsilon",
-                &[
-                    ("epsilon", Prediction::Epsilon),
-                    ("v_prediction", Prediction::V),
-                    ("sample", Prediction::X0),
-                ],
-            )?,
-            spacing: json.choice(
-                "timestep_spacing",
-                spacing,
-                &[
-                    ("leading", Spacing::Leading),
-                    ("linspace", Spacing::Linspace),
-                    ("trailing", Spacing::Trailing),
-                ],
-            )?,
+            beta_start: beta(json, "beta_start", betas.0)?,
+            beta_end: beta(json, "beta_end", betas.1)?,
+            beta_schedule: json.choice("beta_schedule", "linear", &BETAS)?,
+            prediction: json.choice("prediction_type", "epsilon", &PREDICTIONS)?,
+            spacing: json.choice("timestep_spacing", spacing, &SPACINGS)?,
             steps_offset: json.count("steps_offset", 0)?,
             set_alpha_to_one: json.flag("set_alpha_to_one", class_name != "PNDMScheduler")?,
             use_karras_sigmas: json.flag("use_karras_sigmas", false)?,
-            continuous_timestep: json.choice(
-                "timestep_type",
-                "discrete",
-                &[("discrete", false), ("continuous", true)],
-            )?,
+            continuous_timestep: json.choice("timestep_type", "discrete", &TIMESTEPS)?,
             sigma_range: (sigma(json, "sigma_min")?, sigma(json, "sigma_max")?),
             rescale_zero_snr: json.flag("rescale_betas_zero_snr", false)?,
             clip_sample: match clips {
                 true => Some(json.positive("clip_sample_range", 1.0)?),
                 false => None,
             },
-            final_sigma: json.choice(
-                "final_sigmas_type",
-                "zero",
-                &[
-                    ("zero", FinalSigma::Zero),
-                    ("sigma_min", FinalSigma::SigmaMin),
-                ],
-            )?,
+            final_sigma: json.choice("final_sigmas_type", "zero", &FINAL_SIGMAS)?,
         })
+    }
+
+    /// The configuration in diffusers' own form.
+    pub fn to_json(&self) -> Value {
+        json!({
+            "_class_name": self.class_name,
+            "num_train_timesteps": self.num_train_timesteps,
+            "beta_start": self.beta_start,
+            "beta_end": self.beta_end,
+            "beta_schedule": word(&BETAS, &self.beta_schedule),
+            "prediction_type": word(&PREDICTIONS, &self.prediction),
+            "timestep_spacing": word(&SPACINGS, &self.spacing),
+            "steps_offset": self.steps_offset,
+            "set_alpha_to_one": self.set_alpha_to_one,
+            "use_karras_sigmas": self.use_karras_sigmas,
+            "timestep_type": word(&TIMESTEPS, &self.continuous_timestep),
+            "sigma_min": self.sigma_range.0,
+            "sigma_max": self.sigma_range.1,
+            "rescale_betas_zero_snr": self.rescale_zero_snr,
+            "clip_sample": self.clip_sample.is_some(),
+            "clip_sample_range": self.clip_sample,
+            "final_sigmas_type": word(&FINAL_SIGMAS, &self.final_sigma),
+        })
+    }
+}
+
+fn class(json: &Json) -> Result<(&str, &'static str, (f64, f64))> {
+    let class_name = json.text("_class_name", "DDIMScheduler")?;
+    match CLASSES.iter().find(|(name, ..)| *name == class_name) {
+        Some(&(_, spacing, betas)) => Ok((class_name, spacing, betas)),
+        None => {
+            let names: Vec<&str> = CLASSES.iter().map(|(name, ..)| *name).collect();
+            Err(json.wrong("_class_name", format!("one of {}", names.join(", "))))
+        }
+    }
+}
+
+fn beta(json: &Json, key: &str, default: f64) -> Result<f64> {
+    let beta = json.positive(key, default)?;
+    if beta < 1.0 {
+        Ok(beta)
+    } else {
+        Err(json.wrong(key, "a number between 0 and 1"))
     }
 }
 

@@ -110,6 +110,19 @@ fn what_we_write_reads_back() {
         let config = read(&json!({"_class_name": class, "layers_per_block": 2}));
         assert_eq!(read(&config.to_json()), config);
     }
+    for class in ["DDIMScheduler", "EulerDiscreteScheduler", "PNDMScheduler"] {
+        let value = json!({"_class_name": class, "sigma_max": 700.0, "steps_offset": 1,
+            "timestep_type": "continuous", "clip_sample": false});
+        let config = DiffusersNoiseConfig::from_json(&parse(&value)).unwrap();
+        let back = DiffusersNoiseConfig::from_json(&parse(&config.to_json()));
+        assert_eq!(back.unwrap(), config);
+    }
+    let text = ClipTextConfig::from_json(&parse(&json!({}))).unwrap();
+    let back = ClipTextConfig::from_json(&parse(&text.to_json())).unwrap();
+    assert_eq!(back, text);
+    let vision = ClipVisionConfig::from_json(&parse(&json!({}))).unwrap();
+    let back = ClipVisionConfig::from_json(&parse(&vision.to_json())).unwrap();
+    assert_eq!(back, vision);
 }
 
 #[test]
@@ -156,6 +169,13 @@ fn a_wrong_unet_names_the_key_and_what_was_expected() {
             "CrossAttnDownBlock2D, DownBlock2D",
         ],
     );
+}
+
+#[test]
+fn an_unsupported_unet_names_the_key_and_what_is_supported() {
+    let check = |value, expected: &[&str]| {
+        check_error(DiffusersUNetConfig::from_json, value, expected);
+    };
     check(
         json!({"up_block_types": ["UpBlock2D", "UpBlock2D", "UpBlock2D", "UpBlock2D"]}),
         &["up_block_types", "reverse order"],

@@ -171,12 +171,38 @@ impl DiffusersUNetConfig {
     }
 }
 
-/// Settings that both kinds share; the rest is filled in by the caller.
-fn common(json: &Json, kinds: [&[(&str, bool)]; 2], defaults: [&[&str]; 2]) -> Result<Common> {
+/// The names of the two kinds of block on either side of the U, with and without transformers, and
+/// diffusers' default lists of them.
+struct Blocks {
+    down: [(&'static str, bool); 2],
+    up: [(&'static str, bool); 2],
+}
+
+const IMAGE_BLOCKS: Blocks = Blocks {
+    down: [("CrossAttnDownBlock2D", true), ("DownBlock2D", false)],
+    up: [("CrossAttnUpBlock2D", true), ("UpBlock2D", false)],
+};
+const VIDEO_BLOCKS: Blocks = Blocks {
+    down: [
+        ("CrossAttnDownBlockSpatioTemporal", true),
+        ("DownBlockSpatioTemporal", false),
+    ],
+    up: [
+        ("CrossAttnUpBlockSpatioTemporal", true),
+        ("UpBlockSpatioTemporal", false),
+    ],
+};
+
+/// Settings that both kinds share.
+fn common(json: &Json, blocks: &Blocks) -> Result<Common> {
     let channels = json.sizes("block_out_channels", &CHANNELS)?;
     let levels = channels.len();
-    let attention = json.choices("down_block_types", defaults[0], levels, kinds[0])?;
-    let mut up = json.choices("up_block_types", defaults[1], levels, kinds[1])?;
+    let [(cross, _), (plain, _)] = blocks.down;
+    let default = [cross, cross, cross, plain];
+    let attention = json.choices("down_block_types", &default, levels, &blocks.down)?;
+    let [(cross, _), (plain, _)] = blocks.up;
+    let default = [plain, cross, cross, cross];
+    let mut up = json.choices("up_block_types", &default, levels, &blocks.up)?;
     up.reverse();
     if up != attention {
         return Err(json.wrong(
@@ -244,27 +270,7 @@ fn unsupported(json: &Json) -> Result<()> {
 
 fn image(json: &Json) -> Result<DiffusersUNetConfig> {
     unsupported(json)?;
-    let common = common(
-        json,
-        [
-            &[("CrossAttnDownBlock2D", true), ("DownBlock2D", false)],
-            &[("CrossAttnUpBlock2D", true), ("UpBlock2D", false)],
-        ],
-        [
-            &[
-                "CrossAttnDownBlock2D",
-                "CrossAttnDownBlock2D",
-                "CrossAttnDownBlock2D",
-                "DownBlock2D",
-            ],
-            &[
-                "UpBlock2D",
-                "CrossAttnUpBlock2D",
-                "CrossAttnUpBlock2D",
-                "CrossAttnUpBlock2D",
-            ],
-        ],
-    )?;
+    let common = common(json, &IMAGE_BLOCKS)?;
     let levels = common.levels;
     let only_cross = json.flags_per_level("only_cross_attention", false, levels)?;
     // A single flag counts for the middle too, a list does not.
@@ -305,33 +311,7 @@ fn image(json: &Json) -> Result<DiffusersUNetConfig> {
 }
 
 fn video(json: &Json) -> Result<DiffusersUNetConfig> {
-    let common = common(
-        json,
-        [
-            &[
-                ("CrossAttnDownBlockSpatioTemporal", true),
-                ("DownBlockSpatioTemporal", false),
-            ],
-            &[
-                ("CrossAttnUpBlockSpatioTemporal", true),
-                ("UpBlockSpatioTemporal", false),
-            ],
-        ],
-        [
-            &[
-                "CrossAttnDownBlockSpatioTemporal",
-                "CrossAttnDownBlockSpatioTemporal",
-                "CrossAttnDownBlockSpatioTemporal",
-                "DownBlockSpatioTemporal",
-            ],
-            &[
-                "UpBlockSpatioTemporal",
-                "CrossAttnUpBlockSpatioTemporal",
-                "CrossAttnUpBlockSpatioTemporal",
-                "CrossAttnUpBlockSpatioTemporal",
-            ],
-        ],
-    )?;
+    let common = common(json, &VIDEO_BLOCKS)?;
     let levels = common.levels;
     let heads = match json.get("num_attention_heads") {
         None if levels == 4 => vec![5, 10, 20, 20],

@@ -4,7 +4,7 @@
 use super::{KeyMap, Source, Transform};
 use crate::checkpoint::Weights;
 
-/// Names of a CLIP text encoder in transformers' layout.
+/// Names of a CLIP encoder in transformers' layout. Image encoders are always `prefixed`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClipTextKeys {
     /// Whether the file's names start with `text_model.` (transformers before 5), as ours do.

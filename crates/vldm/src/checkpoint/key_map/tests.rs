@@ -361,7 +361,10 @@ fn image_encoders() {
         ("visual_projection.weight", &[24, 32]),
     ];
     let ours = clip("vision_model", 2, &top);
-    check("transformers_vision_saved", &[(&Identity, ours.clone())]);
+    check(
+        "transformers_vision_saved",
+        &[(&ClipVisionKeys, ours.clone())],
+    );
     let map = OpenClipKeys {
         prefix: "conditioner.embedders.0.open_clip.model.visual.".into(),
         layers: 2,
