@@ -1,8 +1,9 @@
 //! `cargo xtask fixtures [CASE]`: runs the exporters that wrote the tests' reference numbers.
 //!
 //! An exporter is an `export.py` below a crate's `tests/` folder. What it needs is pinned in a
-//! `# /// script` block at its top (PEP 723), else in the nearest `requirements.txt` above it,
-//! and is installed into a virtual environment below `target/`, which may be thrown away.
+//! `# /// script` block at its top (PEP 723), else in the nearest `requirements.txt` above it, and
+//! is installed into a virtual environment below `target/`, which may be thrown away. A package in
+//! `requirements-no-deps.txt` beside that is installed without what it depends on.
 
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
@@ -53,18 +54,28 @@ fn name(exporter: &Path) -> &str {
     folder.and_then(|name| name.to_str()).unwrap_or_default()
 }
 
-/// The packages an exporter needs, one a line as pip reads them.
-fn requirements(exporter: &Path) -> Result<Vec<String>> {
+/// The packages an exporter needs, each as pip reads it.
+#[derive(Debug, Default, PartialEq, Eq, Hash)]
+struct Requirements {
+    /// With what they depend on.
+    whole: Vec<String>,
+    /// Without.
+    alone: Vec<String>,
+}
+
+fn requirements(exporter: &Path) -> Result<Requirements> {
     let source = std::fs::read_to_string(exporter)
         .with_context(|| format!("cannot read {}", exporter.display()))?;
-    if let Some(requirements) = inline_requirements(&source) {
-        return Ok(requirements);
+    if let Some(whole) = inline_requirements(&source) {
+        return Ok(Requirements {
+            whole,
+            ..Requirements::default()
+        });
     }
     for folder in exporter.ancestors().skip(1) {
-        if let Ok(text) = std::fs::read_to_string(folder.join("requirements.txt")) {
-            let lines = text.lines().map(str::trim);
-            let wanted = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
-            return Ok(wanted.map(str::to_owned).collect());
+        if let Some(whole) = listed(&folder.join("requirements.txt")) {
+            let alone = listed(&folder.join("requirements-no-deps.txt")).unwrap_or_default();
+            return Ok(Requirements { whole, alone });
         }
         if folder.ends_with("tests") {
             break;
@@ -75,6 +86,14 @@ fn requirements(exporter: &Path) -> Result<Vec<String>> {
          top, or a requirements.txt beside or above it",
         exporter.display()
     )
+}
+
+/// The lines of a list of packages, when there is one.
+fn listed(path: &Path) -> Option<Vec<String>> {
+    let text = std::fs::read_to_string(path).ok()?;
+    let lines = text.lines().map(str::trim);
+    let wanted = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
+    Some(wanted.map(str::to_owned).collect())
 }
 
 /// The dependencies of a PEP 723 block.
@@ -94,7 +113,7 @@ fn inline_requirements(source: &str) -> Option<Vec<String>> {
 }
 
 /// The interpreter of a virtual environment with `requirements`, created when it is not there.
-fn environment(root: &Path, requirements: &[String]) -> Result<PathBuf> {
+fn environment(root: &Path, requirements: &Requirements) -> Result<PathBuf> {
     let mut hasher = DefaultHasher::new();
     requirements.hash(&mut hasher);
     let target =
@@ -105,9 +124,11 @@ fn environment(root: &Path, requirements: &[String]) -> Result<PathBuf> {
     let python = folder.join("bin/python");
     let complete = folder.join("complete");
     if !complete.exists() {
+        let Requirements { whole, alone } = requirements;
         println!(
-            "== installing {} into {}",
-            requirements.join(", "),
+            "== installing {} {} into {}",
+            whole.join(" "),
+            alone.join(" "),
             folder.display()
         );
         execute(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
@@ -118,7 +139,10 @@ fn environment(root: &Path, requirements: &[String]) -> Result<PathBuf> {
             "--quiet",
             "--disable-pip-version-check",
         ];
-        execute(Command::new(&python).args(pip).args(requirements))?;
+        execute(Command::new(&python).args(pip).args(whole))?;
+        if !alone.is_empty() {
+            execute(Command::new(&python).args(pip).arg("--no-deps").args(alone))?;
+        }
         std::fs::write(&complete, "")?;
     }
     Ok(python)
@@ -157,10 +181,23 @@ mod tests {
         )
         .unwrap();
         std::fs::write(&exporter, "print(1)\n").unwrap();
-        assert_eq!(requirements(&exporter).unwrap(), ["torch==2"]);
+        std::fs::write(
+            folder.path().join("tests/requirements-no-deps.txt"),
+            "clip\n",
+        )
+        .unwrap();
+        let check = |whole: &[&str], alone: &[&str]| {
+            let owned = |list: &[&str]| list.iter().map(|&name| name.to_owned()).collect();
+            let expected = Requirements {
+                whole: owned(whole),
+                alone: owned(alone),
+            };
+            assert_eq!(requirements(&exporter).unwrap(), expected);
+        };
+        check(&["torch==2"], &["clip"]);
         let inline = "# /// script\n# dependencies = [\"a==1\", \"b\"]\n# ///\n";
         std::fs::write(&exporter, inline).unwrap();
-        assert_eq!(requirements(&exporter).unwrap(), ["a==1", "b"]);
+        check(&["a==1", "b"], &[]);
     }
 
     #[test]

@@ -36,6 +36,7 @@ mod frame;
 mod metadata;
 mod mp4;
 mod options;
+mod palette;
 mod picture;
 mod probe;
 mod read;

@@ -3,7 +3,13 @@
 use std::io::Cursor;
 use std::path::Path;
 
-use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, RgbaImage};
+use image::codecs::jpeg::{JpegDecoder, JpegEncoder};
+use image::codecs::png::PngDecoder;
+use image::codecs::webp::WebPDecoder;
+use image::error::ImageFormatHint;
+use image::{
+    DynamicImage, ExtendedColorType, ImageDecoder, ImageError, ImageFormat, ImageResult, RgbaImage,
+};
 
 use crate::error::{Error, Result};
 use crate::frame::Frame;
@@ -27,9 +33,7 @@ pub(crate) fn decode(
         ));
     }
     let failed = |error| from_library(error, path);
-    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
-    reader.limits(options.limits.for_images());
-    let mut decoder = reader.into_decoder().map_err(failed)?;
+    let mut decoder = open(bytes, format, options).map_err(failed)?;
     let (width, height) = decoder.dimensions();
     options.limits.check_clip(path, (width, height), 1)?;
     // A damaged orientation is no reason to refuse a sound picture.
@@ -39,6 +43,29 @@ pub(crate) fn decode(
     let mut picture = DynamicImage::from_decoder(decoder).map_err(failed)?;
     picture.apply_orientation(orientation);
     over(picture, options.background)
+}
+
+/// The decoder of one of our formats. (`image::ImageReader` would compile every format that any
+/// crate of the build asks for.)
+fn open<'a>(
+    bytes: &'a [u8],
+    format: ImageFormat,
+    options: &ReadOptions,
+) -> ImageResult<Box<dyn ImageDecoder + 'a>> {
+    let bytes = Cursor::new(bytes);
+    let limits = options.limits.for_images();
+    let mut decoder: Box<dyn ImageDecoder + 'a> = match format {
+        ImageFormat::Png => Box::new(PngDecoder::with_limits(bytes, limits.clone())?),
+        ImageFormat::Jpeg => Box::new(JpegDecoder::new(bytes)?),
+        ImageFormat::WebP => Box::new(WebPDecoder::new(bytes)?),
+        other => {
+            return Err(ImageError::Unsupported(
+                ImageFormatHint::Exact(other).into(),
+            ));
+        }
+    };
+    decoder.set_limits(limits)?;
+    Ok(decoder)
 }
 
 /// Lays a picture over a colour.
@@ -79,9 +106,6 @@ pub(crate) fn from_library(error: ImageError, path: &Path) -> Error {
     match error {
         ImageError::Limits(error) => Error::too_large(path, error.to_string()),
         ImageError::Unsupported(error) => Error::unsupported(path, error.to_string()),
-        ImageError::IoError(error) if error.kind() != std::io::ErrorKind::UnexpectedEof => {
-            Error::damaged(path, error.to_string())
-        }
         error => Error::damaged(path, error.to_string()),
     }
 }
@@ -114,8 +138,8 @@ pub(crate) fn to_jpeg(frame: &Frame, quality: u8, comment: Option<&str>) -> Resu
         )));
     }
     let mut bytes = Vec::new();
-    image::codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, quality.clamp(1, 100))
-        .encode(frame.rgb(), width, height, image::ExtendedColorType::Rgb8)
+    JpegEncoder::new_with_quality(&mut bytes, quality.clamp(1, 100))
+        .encode(frame.rgb(), width, height, ExtendedColorType::Rgb8)
         .map_err(|error| Error::Input(format!("cannot write a JPEG: {error}")))?;
     // A segment holds 65,533 bytes; what is longer stands in the `.json` only.
     if let Some(comment) = comment.filter(|comment| comment.len() <= 65_533) {
@@ -129,6 +153,8 @@ pub(crate) fn to_jpeg(frame: &Frame, quality: u8, comment: Option<&str>) -> Resu
 
 #[cfg(test)]
 mod tests {
+    use image::codecs::webp::WebPEncoder;
+
     use super::*;
 
     fn read(bytes: &[u8], format: ImageFormat) -> Result<Frame> {
@@ -184,15 +210,14 @@ mod tests {
     #[test]
     fn every_truncation_is_an_error() {
         let frame = gradient(64, 48);
-        let mut webp = Cursor::new(Vec::new());
-        image::RgbImage::from_raw(64, 48, frame.rgb().to_vec())
-            .unwrap()
-            .write_to(&mut webp, ImageFormat::WebP)
+        let mut webp = Vec::new();
+        WebPEncoder::new_lossless(&mut webp)
+            .encode(frame.rgb(), 64, 48, ExtendedColorType::Rgb8)
             .unwrap();
         let files = [
             (ImageFormat::Png, to_png(&frame, None).unwrap()),
             (ImageFormat::Jpeg, to_jpeg(&frame, 90, None).unwrap()),
-            (ImageFormat::WebP, webp.into_inner()),
+            (ImageFormat::WebP, webp),
         ];
         for (format, bytes) in files {
             assert!(read(&bytes, format).is_ok(), "{format:?}");

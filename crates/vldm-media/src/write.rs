@@ -169,7 +169,7 @@ pub fn check_output(path: impl AsRef<Path>, info: &Info) -> Result<()> {
 ///
 /// | path | written |
 /// |---|---|
-/// | `.mp4` | H.264, 4:2:0, BT.709 in limited range, index in front; odd sides grow by one pixel, a copy of the edge |
+/// | `.mp4` | H.264, 4:2:0, BT.709 in limited range, index in front; from 16x16 to 3840x2160 pixels, odd sides grow by one, a copy of the edge |
 /// | `.gif` | loops for ever; up to 50 frames per second |
 /// | `.png`, `.jpg` | one frame |
 /// | no ending, or `/` at the end | a new folder with `frame_00000.png`, `frame_00001.png`, ... |

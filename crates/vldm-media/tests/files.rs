@@ -1,4 +1,9 @@
 //! Files and folders: names, places, failures, and what is left behind.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "failures are panics here"
+)]
 
 mod common;
 
@@ -184,6 +189,7 @@ fn what_a_format_cannot_hold_is_said_before_the_work() {
     check("a.png", 16, 2, "24", "folder");
     check("a.jpg", 16, 2, "24", "folder");
     check("a.mp4", 5000, 2, "24", "3840x2160");
+    check("a.mp4", 14, 2, "24", "16x16");
     check("a.gif", 16, 2, "60", "50 frames per second");
     check("a.gif", 70_000, 2, "24", "65535");
 }

@@ -12,6 +12,7 @@ pub mod layout;
 pub mod model;
 pub mod nn;
 pub mod pipeline;
+pub mod preset;
 pub mod rng;
 pub mod sampler;
 pub mod text;

@@ -208,7 +208,7 @@ impl Arguments<'_> {
         let shape = self.checked::<D>(argument)?;
         let values = self.values(&self.name(argument))?;
         let data = TensorData::new(values, shape);
-        Ok(Tensor::from_data(data, &self.model.device).cast(self.model.dtype))
+        Ok(Tensor::<D>::from_data(data, &self.model.device).cast(self.model.dtype))
     }
 
     fn tensor_int<const D: usize>(&self, argument: &str) -> Result<Tensor<D, Int>> {
@@ -220,7 +220,7 @@ impl Arguments<'_> {
     fn integers(&self, argument: &str) -> Result<Vec<i64>> {
         self.shape(argument)?;
         let values = self.reference.data(&self.name(argument))?.convert::<i64>();
-        let values: Vec<i64> = values.to_vec().map_err(|error| {
+        let values: Vec<i64> = values.try_to_vec().map_err(|error| {
             Error::Input(format!(
                 "`{}` does not hold integers: {error:?}",
                 self.name(argument)
@@ -235,7 +235,7 @@ impl Arguments<'_> {
     fn values(&self, name: &str) -> Result<Vec<f32>> {
         let values = self.reference.data(name)?.convert::<f32>();
         values
-            .to_vec()
+            .try_to_vec()
             .map_err(|error| Error::Input(format!("`{name}` does not hold numbers: {error:?}")))
     }
 }

@@ -43,7 +43,7 @@ fn pictures_equal_those_of_the_reference() {
             .zip(&expected)
             .map(|(a, b)| (a - b).abs())
             .fold(0.0, f32::max);
-        assert!(largest < 5e-5, "{name}: largest difference {largest}");
+        assert!(largest < 5e-6, "{name}: largest difference {largest}");
         println!("{name}: largest difference {largest}");
     }
 }

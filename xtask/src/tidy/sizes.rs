@@ -94,7 +94,7 @@ fn sources(files: &[File]) -> impl Iterator<Item = (&str, &str)> {
 }
 
 fn is_test(path: &str) -> bool {
-    path.contains("/tests/")
+    path.contains("/tests/") || path.ends_with("/tests.rs")
 }
 
 /// Lines of a source file outside its `#[cfg(test)] mod tests { … }`.
@@ -167,11 +167,12 @@ mod tests {
         let files = [
             File::with_text("crates/a/src/lib.rs", WITH_TESTS),
             File::with_text("crates/a/tests/b.rs", "x\n"),
+            File::with_text("crates/a/src/b/tests.rs", "x\n"),
             File::with_text("xtask/src/main.rs", "x\n"),
         ];
         let lines = lines_per_crate(&files);
         assert!(
-            lines[0].contains("a:      2 lines,      6 of tests"),
+            lines[0].contains("a:      2 lines,      7 of tests"),
             "{lines:?}"
         );
         assert!(lines[1].contains("xtask:      1 lines"), "{lines:?}");

@@ -179,10 +179,7 @@ fn descend<'a>(bytes: &'a [u8], path: &[&[u8; 4]]) -> Option<&'a [u8]> {
 }
 
 /// The rows of a counted table: `width` numbers of four bytes in each.
-fn rows<'a>(
-    table: &'a [u8],
-    width: usize,
-) -> Option<impl ExactSizeIterator<Item = &'a [u8]> + Clone> {
+fn rows(table: &[u8], width: usize) -> Option<impl Iterator<Item = &[u8]>> {
     let count = u32_at(table, 4)? as usize;
     let bytes = table.get(8..)?.get(..count.checked_mul(4 * width)?)?;
     Some(bytes.chunks_exact(4 * width))
@@ -195,7 +192,7 @@ fn parse_moov(moov: &[u8], file_len: u64) -> Parsed<Index> {
         ));
     }
     let movie_scale = child(moov, b"mvhd")
-        .and_then(|b| times(b))
+        .and_then(times)
         .map_or(1000, |(scale, _)| scale);
     let trak = boxes(moov)
         .filter(|(name, _)| name == b"trak")

@@ -14,16 +14,16 @@ use openh264::{OpenH264API, Timestamp};
 use crate::color::{Yuv420, to_yuv420};
 use crate::error::{Error, Result};
 use crate::frame::Clip;
-use crate::mp4::MAX_SIDES;
 use crate::mp4::mux::{Sample, Track};
+use crate::mp4::{MAX_SIDES, MIN_SIDE};
 
 /// Whether the encoder takes pictures of this size.
 pub(crate) fn check_size(width: u32, height: u32) -> Result<()> {
     let (long, short) = (width.max(height), width.min(height));
-    if long > MAX_SIDES.0 || short > MAX_SIDES.1 {
+    if long > MAX_SIDES.0 || short > MAX_SIDES.1 || short < MIN_SIDE {
         return Err(Error::Input(format!(
-            "an MP4 holds frames of up to {}x{} pixels, got {width}x{height}: write PNG frames \
-             into a folder, or a smaller clip",
+            "an MP4 holds frames from {MIN_SIDE}x{MIN_SIDE} up to {}x{} pixels, got \
+             {width}x{height}: change the size, or write PNG frames into a folder",
             MAX_SIDES.0, MAX_SIDES.1
         )));
     }

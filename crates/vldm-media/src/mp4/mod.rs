@@ -18,6 +18,8 @@ use crate::options::{Limits, ReadOptions};
 
 /// The largest sides of a picture that the bundled encoder takes: the longer, the shorter.
 pub(crate) const MAX_SIDES: (u32, u32) = (3840, 2160);
+/// The shortest side that it takes.
+pub(crate) const MIN_SIDE: u32 = 16;
 
 /// The bytes of an MP4 file with `clip`; `qp` is H.264's quantiser, 12 (finest) to 51.
 pub(crate) fn to_bytes(clip: &Clip, qp: u8, comment: Option<String>) -> Result<Vec<u8>> {

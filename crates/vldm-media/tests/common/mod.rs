@@ -1,5 +1,11 @@
 //! Clips to write and ways to compare them.
-#![allow(dead_code, reason = "every test file uses its own part")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "every test file uses its own part, and failures are panics here"
+)]
 
 use vldm_media::{Clip, Fps, Frame};
 

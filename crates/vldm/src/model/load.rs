@@ -157,13 +157,16 @@ impl Loader<'_> {
                 (module, layers.transpose()?)
             }
         };
+        let mut temporal_config = unet.temporal.clone();
         if let Some(path) = self.settings.temporal.clone() {
-            temporal = Some(self.temporal_file(&path, description)?);
+            let (layers, config) = self.temporal_file(&path, description)?;
+            (temporal, temporal_config) = (Some(layers), Some(config));
         }
         Ok(Some(VideoUNet {
             config,
             unet: module,
             temporal,
+            temporal_config,
         }))
     }
 
@@ -172,7 +175,7 @@ impl Loader<'_> {
         &mut self,
         path: &Path,
         description: &ModelDescription,
-    ) -> Result<TemporalLayers> {
+    ) -> Result<(TemporalLayers, TemporalConfig)> {
         let Some(unet) = &description.unet else {
             return Err(Error::Input(
                 "temporal layers need a model with a U-Net".into(),
@@ -181,12 +184,9 @@ impl Loader<'_> {
         let weights = Weights::open(path)?;
         let temporal = temporal_config(&weights, path)?;
         let layers = TemporalLayers::new(&unet.config, &temporal, &self.init);
-        self.fill(
-            layers,
-            ("temporal layers", false),
-            &weights,
-            &UNetKeys::temporal(),
-        )
+        let part = ("temporal layers", false);
+        let layers = self.fill(layers, part, &weights, &UNetKeys::temporal())?;
+        Ok((layers, temporal))
     }
 
     fn autoencoder(&mut self, description: &ModelDescription) -> Result<Option<VideoAutoencoder>> {

@@ -8,6 +8,8 @@ mod foreign;
 mod load;
 mod noise;
 mod open;
+mod save;
+mod to_foreign;
 
 use std::path::PathBuf;
 
@@ -15,6 +17,7 @@ use burn::tensor::{DType, Device};
 
 pub use load::LoadSettings;
 pub use noise::NoiseDescription;
+pub use save::{SaveSettings, save, save_temporal};
 
 use crate::autoencoder::{
     Autoencoder, AutoencoderConfig, TemporalDecoderConfig, TemporalDecoderLayers,
@@ -101,6 +104,8 @@ pub struct VideoUNet {
     pub unet: UNet,
     /// Temporal layers; without them each frame is an image of its own.
     pub temporal: Option<TemporalLayers>,
+    /// The sizes of the temporal layers.
+    pub temporal_config: Option<TemporalConfig>,
 }
 
 /// An autoencoder with the temporal layers that were put onto its decoder.

@@ -386,11 +386,11 @@ impl Runner<'_> {
         let sides = [picture.height() as usize, picture.width() as usize];
         let values: Vec<f32> = frame_to_pixels(picture, device)
             .into_data()
-            .to_vec()
+            .try_to_vec()
             .map_err(|error| Error::Backend(format!("the picture cannot be read: {error:?}")))?;
         let values = clip_image(&values, sides, size)?;
         let pixels = TensorData::new(values, [1, 3, size, size]);
-        let embedding = encoder.forward(Tensor::from_data(pixels, device).cast(dtype));
+        let embedding = encoder.forward(Tensor::<4>::from_data(pixels, device).cast(dtype));
 
         let resized = vldm_media::resize(picture, width as u32, height as u32, Filter::Lanczos)?;
         let noise = match &given.image_noise {

@@ -98,7 +98,7 @@ fn read<const D: usize>(
     let values: Vec<f32> = weights
         .data(name)?
         .convert::<f32>()
-        .to_vec()
+        .try_to_vec()
         .map_err(|error| Error::Input(format!("`{name}` does not hold numbers: {error:?}")))?;
     Ok(Some(Tensor::from_data(
         TensorData::new(values, shape),

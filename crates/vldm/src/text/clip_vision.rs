@@ -21,7 +21,8 @@ use crate::nn::{Conv2d, Embedding, Fill, Init, LayerNorm, Linear};
 pub struct ClipVisionConfig {
     /// Height and width of the pictures, in pixels.
     pub image_size: usize,
-    /// Height and width of a patch, in pixels; must divide the picture's.
+    /// Height and width of a patch, in pixels. What is left over at the right and bottom edges is
+    /// not seen.
     pub patch_size: usize,
     /// Channels of the pictures.
     pub in_channels: usize,
@@ -65,14 +66,13 @@ impl ClipVisionConfig {
     /// [`Error::Config`] names the size that is wrong.
     pub fn validate(&self) -> Result<()> {
         if self.patch_size == 0
-            || self.image_size == 0
-            || self.image_size % self.patch_size != 0
+            || self.image_size < self.patch_size
             || self.in_channels == 0
             || self.projection == 0
         {
             return Err(Error::Config(format!(
                 "the picture encoder has pictures of {} pixels in patches of {}, {} channels and a \
-                 projection to {}: expected positive sizes, the patches dividing the picture",
+                 projection to {}: expected positive sizes, and patches no larger than the picture",
                 self.image_size, self.patch_size, self.in_channels, self.projection
             )));
         }

@@ -288,11 +288,6 @@ fn max_length(given: Option<f64>) -> Result<usize> {
     match given {
         None => Ok(CLIP_TOKENS),
         Some(length) if length >= MAX_LENGTH_LIMIT => Ok(CLIP_TOKENS),
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "checked"
-        )]
         Some(length) if length >= 2.0 && length.fract() == 0.0 => Ok(length as usize),
         Some(length) => Err(Error::Config(format!(
             "tokenizer_config.json has model_max_length {length}: expected a whole number of at \

@@ -1,0 +1,278 @@
+//! Writing a model as a diffusers folder.
+
+use std::path::{Path, PathBuf};
+
+use burn::module::Module;
+use burn::tensor::DType;
+use serde_json::{Map, Value, json};
+
+use super::{Model, VideoAutoencoder, VideoUNet, to_foreign};
+use crate::autoencoder::{Autoencoder, TemporalDecoderLayers};
+use crate::checkpoint::key_map::{
+    AttentionNames, AutoencoderKeys, ClipTextKeys, KeyMap, Projection, Source, UNetKeys,
+};
+use crate::checkpoint::{
+    CheckpointError, Metadata, SaveOptions, save as save_module, write_atomically,
+};
+use crate::error::{Error, Result};
+use crate::unet::{ProjectionLayout, TemporalConfig, TemporalLayers};
+
+/// How a model is written.
+#[derive(Debug, Clone)]
+pub struct SaveSettings {
+    /// The files' data type: f32, f16 or bf16.
+    pub dtype: DType,
+    /// Split larger files, with an index beside the shards.
+    pub max_shard_bytes: Option<usize>,
+}
+
+/// Image layers and temporal layers in one file, as diffusers keeps Stable Video Diffusion.
+#[derive(Module, Debug)]
+struct Both<S: Module, T: Module> {
+    spatial: S,
+    temporal: T,
+}
+
+#[derive(Debug)]
+struct BothKeys<S, T> {
+    spatial: S,
+    temporal: T,
+}
+
+impl<S: KeyMap, T: KeyMap> KeyMap for BothKeys<S, T> {
+    fn source(&self, ours: &str) -> Source {
+        match ours.split_once('.') {
+            Some(("temporal", rest)) => self.temporal.source(rest),
+            Some((_, rest)) => self.spatial.source(rest),
+            None => Source::plain(ours),
+        }
+    }
+}
+
+/// Writes `model` to a new folder `out`: one folder per part, and `model_index.json`.
+///
+/// Temporal layers of an image model go to `temporal/keyframes.safetensors`; those of Stable Video
+/// Diffusion into the U-Net's own file, as diffusers has them.
+///
+/// # Errors
+/// When `out` exists and is not empty, or the disk refuses; nothing is left under `out` then.
+pub fn save(model: &Model, out: &Path, settings: &SaveSettings) -> Result<()> {
+    if out
+        .read_dir()
+        .is_ok_and(|mut entries| entries.next().is_some())
+    {
+        return Err(Error::Input(format!(
+            "{} exists and is not empty; name a new folder",
+            out.display()
+        )));
+    }
+    let failed = |path: &Path, error| Error::from(CheckpointError::write(path, error));
+    let parent = match out.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    std::fs::create_dir_all(parent).map_err(|error| failed(parent, error))?;
+    let temporary = tempfile::Builder::new()
+        .prefix(".vldm-")
+        .suffix(".partial")
+        .tempdir_in(parent)
+        .map_err(|error| failed(out, error))?;
+    Writer {
+        root: temporary.path().to_path_buf(),
+        settings,
+        index: Map::new(),
+    }
+    .model(model)?;
+    if out.exists() {
+        std::fs::remove_dir(out).map_err(|error| failed(out, error))?;
+    }
+    std::fs::rename(temporary.path(), out).map_err(|error| failed(out, error))?;
+    // It carries the final name now: there is nothing left to clean up.
+    let _ = temporary.keep();
+    Ok(())
+}
+
+/// Writes temporal layers alone, with the configuration that they need to be put on a model.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn save_temporal(
+    layers: &TemporalLayers,
+    config: &TemporalConfig,
+    path: &Path,
+    dtype: DType,
+) -> Result<()> {
+    let config = serde_json::to_value(config)
+        .map_err(|error| Error::Config(format!("temporal layers: {error}")))?;
+    let options = SaveOptions {
+        dtype,
+        metadata: Metadata {
+            config: Some(config),
+            ..Metadata::default()
+        },
+        max_shard_bytes: None,
+    };
+    save_module(layers, path, &UNetKeys::temporal(), &options)?;
+    Ok(())
+}
+
+struct Writer<'a> {
+    root: PathBuf,
+    settings: &'a SaveSettings,
+    index: Map<String, Value>,
+}
+
+impl Writer<'_> {
+    fn model(mut self, model: &Model) -> Result<()> {
+        if let Some(unet) = &model.unet {
+            self.unet(unet, model)?;
+        }
+        if let Some(autoencoder) = &model.autoencoder {
+            self.autoencoder(autoencoder)?;
+        }
+        let name = "model.safetensors";
+        if let (Some(encoder), Some(config)) =
+            (&model.text_encoder, &model.description.text_encoder)
+        {
+            let keys = ClipTextKeys { prefixed: true };
+            self.part(
+                ("text_encoder", name),
+                to_foreign::clip_text(config),
+                encoder,
+                &keys,
+            )?;
+            self.index.insert(
+                "text_encoder".into(),
+                json!(["transformers", "CLIPTextModel"]),
+            );
+            self.index
+                .insert("tokenizer".into(), json!(["transformers", "CLIPTokenizer"]));
+            let pad = model
+                .tokenizer
+                .as_ref()
+                .map_or(49407, |tokenizer| tokenizer.pad_id());
+            let config = to_foreign::tokenizer(config.max_tokens, pad);
+            self.json("tokenizer/tokenizer_config.json", &config)?;
+        }
+        if let (Some(encoder), Some(config)) =
+            (&model.image_encoder, &model.description.image_encoder)
+        {
+            let class = "CLIPVisionModelWithProjection";
+            let keys = ClipTextKeys { prefixed: true };
+            self.part(
+                ("image_encoder", name),
+                to_foreign::clip_vision(config),
+                encoder,
+                &keys,
+            )?;
+            self.index
+                .insert("image_encoder".into(), json!(["transformers", class]));
+        }
+        if let Some(noise) = &model.description.noise {
+            let config = to_foreign::noise(noise);
+            self.index.insert(
+                "scheduler".into(),
+                json!(["diffusers", config["_class_name"]]),
+            );
+            self.json("scheduler/scheduler_config.json", &config)?;
+        }
+        let class = match model.image_encoder {
+            Some(_) => "StableVideoDiffusionPipeline",
+            None => "StableDiffusionPipeline",
+        };
+        let mut index = Map::new();
+        index.insert("_class_name".into(), json!(class));
+        index.append(&mut self.index);
+        self.json("model_index.json", &Value::Object(index))
+    }
+
+    fn unet(&mut self, part: &VideoUNet, model: &Model) -> Result<()> {
+        let described = model.description.unet.as_ref();
+        let name = "diffusion_pytorch_model.safetensors";
+        let own_temporal = described.and_then(|unet| unet.temporal.as_ref());
+        let frames = described.and_then(|unet| unet.num_frames);
+        let sample_size = described.and_then(|unet| unet.sample_size);
+        let config = to_foreign::unet(
+            &part.config,
+            sample_size,
+            own_temporal.and(frames.or(Some(14))),
+        )?;
+        self.index
+            .insert("unet".into(), json!(["diffusers", config["_class_name"]]));
+        match (&part.temporal, own_temporal) {
+            (Some(layers), Some(_)) => {
+                let both = Both {
+                    spatial: part.unet.clone(),
+                    temporal: layers.clone(),
+                };
+                let keys = BothKeys {
+                    spatial: UNetKeys::spatial(),
+                    temporal: UNetKeys::temporal(),
+                };
+                self.part(("unet", name), config, &both, &keys)
+            }
+            (layers, _) => {
+                let keys = UNetKeys::image(match part.config.projection {
+                    ProjectionLayout::Linear => Projection::Linear,
+                    ProjectionLayout::Convolution => Projection::Convolution,
+                });
+                self.part(("unet", name), config, &part.unet, &keys)?;
+                if let (Some(layers), Some(config)) = (layers, &part.temporal_config) {
+                    let path = self.root.join("temporal/keyframes.safetensors");
+                    save_temporal(layers, config, &path, self.settings.dtype)?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn autoencoder(&mut self, part: &VideoAutoencoder) -> Result<()> {
+        let name = "diffusion_pytorch_model.safetensors";
+        let config = to_foreign::autoencoder(&part.config, part.temporal.is_some());
+        self.index
+            .insert("vae".into(), json!(["diffusers", config["_class_name"]]));
+        match &part.temporal {
+            Some(layers) => {
+                let both: Both<Autoencoder, TemporalDecoderLayers> = Both {
+                    spatial: part.autoencoder.clone(),
+                    temporal: layers.clone(),
+                };
+                let keys = BothKeys {
+                    spatial: AutoencoderKeys::Spatial,
+                    temporal: AutoencoderKeys::Temporal,
+                };
+                self.part(("vae", name), config, &both, &keys)
+            }
+            None => {
+                let keys = AutoencoderKeys::Image(AttentionNames::Current);
+                self.part(("vae", name), config, &part.autoencoder, &keys)
+            }
+        }
+    }
+
+    fn part<M: Module>(
+        &mut self,
+        (folder, name): (&str, &str),
+        config: Value,
+        module: &M,
+        keys: &dyn KeyMap,
+    ) -> Result<()> {
+        self.json(&format!("{folder}/config.json"), &config)?;
+        let options = SaveOptions {
+            dtype: self.settings.dtype,
+            metadata: Metadata::default(),
+            max_shard_bytes: self.settings.max_shard_bytes,
+        };
+        save_module(module, &self.root.join(folder).join(name), keys, &options)?;
+        Ok(())
+    }
+
+    fn json(&self, name: &str, value: &Value) -> Result<()> {
+        let path = self.root.join(name);
+        write_atomically(&path, |out| {
+            out.write_all(format!("{value:#}\n").as_bytes())
+                .map_err(|error| CheckpointError::write(&path, error))
+        })?;
+        Ok(())
+    }
+}

@@ -1,0 +1,218 @@
+//! Our configurations in diffusers' and transformers' form, to be saved beside the weights.
+
+use serde_json::{Value, json};
+
+use super::NoiseDescription;
+use crate::autoencoder::{AutoencoderConfig, Regularization};
+use crate::checkpoint::config::{
+    DiffusersAutoencoder, DiffusersAutoencoderConfig, DiffusersUNetConfig, Scalars,
+};
+use crate::diffusion::{
+    BetaRange, FinalSigma, LevelSpacing, NoiseScheduleConfig, Parameterization, StepSpacing,
+};
+use crate::error::{Error, Result};
+use crate::sampler::SamplerConfig;
+use crate::text::{ClipActivation, ClipTextConfig, ClipVisionConfig};
+use crate::unet::{NormEps, ProjectionLayout, UNetConfig, VectorConfig};
+
+/// `num_frames` makes it a video model.
+pub(super) fn unet(
+    config: &UNetConfig,
+    sample_size: Option<usize>,
+    num_frames: Option<usize>,
+) -> Result<Value> {
+    let Some(context_width) = config.context_width else {
+        return Err(Error::Input(
+            "diffusers' layout has no U-Net without cross-attention of this kind".into(),
+        ));
+    };
+    let levels = &config.levels;
+    let transformer = |index: usize| levels[index].transformer;
+    let all = |default: usize, get: fn(crate::unet::TransformerConfig) -> usize| {
+        let last = config.mid_transformer.map_or(default, get);
+        (0..levels.len())
+            .map(|index| transformer(index).map_or(last, get))
+            .collect::<Vec<usize>>()
+    };
+    let foreign = DiffusersUNetConfig {
+        in_channels: config.in_channels,
+        out_channels: config.out_channels,
+        sample_size,
+        channels: levels.iter().map(|level| level.channels).collect(),
+        layers_per_block: levels.iter().map(|level| level.resnet_blocks).collect(),
+        attention: levels
+            .iter()
+            .map(|level| level.transformer.is_some())
+            .collect(),
+        self_attention: levels
+            .iter()
+            .map(|level| {
+                level
+                    .transformer
+                    .is_none_or(|transformer| transformer.self_attention)
+            })
+            .collect(),
+        mid_self_attention: config
+            .mid_transformer
+            .map(|transformer| transformer.self_attention),
+        transformer_layers: all(1, |transformer| transformer.blocks),
+        heads: all(8, |transformer| transformer.heads),
+        context_width,
+        linear_projection: config.projection == ProjectionLayout::Linear,
+        norm_groups: config.norm_groups,
+        norm_eps: match config.norm_eps {
+            NormEps::Uniform { eps } => eps,
+            NormEps::StableVideoDiffusion => 1e-5,
+        },
+        class_labels: match config.vector {
+            VectorConfig::Label { count } => Some(count),
+            _ => None,
+        },
+        scalars: match config.vector {
+            VectorConfig::Scalars { count, width } => Some(Scalars { count, width }),
+            _ => None,
+        },
+        upcast_attention: false,
+        num_frames,
+    };
+    Ok(foreign.to_json())
+}
+
+pub(super) fn autoencoder(config: &AutoencoderConfig, temporal: bool) -> Value {
+    let foreign = DiffusersAutoencoderConfig {
+        kind: match (config.regularization, temporal) {
+            (_, true) => DiffusersAutoencoder::KlTemporalDecoder,
+            (Regularization::Kl, false) => DiffusersAutoencoder::Kl,
+            (
+                Regularization::Vq {
+                    codes,
+                    code_channels,
+                },
+                false,
+            ) => DiffusersAutoencoder::Vq {
+                codes,
+                code_channels,
+            },
+        },
+        image_channels: config.image_channels,
+        latent_channels: config.latent_channels,
+        channels: config.levels.iter().map(|level| level.channels).collect(),
+        attention: config.levels.iter().map(|level| level.attention).collect(),
+        layers_per_block: config.resnet_blocks,
+        decoder_mid_layers: config.decoder_mid_resnet_blocks,
+        mid_attention: config.mid_attention,
+        norm_groups: config.norm_groups,
+        scaling_factor: config.scale_factor,
+        quant_conv: config.quant_conv,
+        post_quant_conv: config.post_quant_conv,
+        force_upcast: temporal,
+    };
+    foreign.to_json()
+}
+
+fn activation(activation: ClipActivation) -> &'static str {
+    match activation {
+        ClipActivation::QuickGelu => "quick_gelu",
+        ClipActivation::Gelu => "gelu",
+    }
+}
+
+pub(super) fn clip_text(config: &ClipTextConfig) -> Value {
+    json!({
+        "architectures": ["CLIPTextModel"],
+        "model_type": "clip_text_model",
+        "vocab_size": config.vocabulary,
+        "hidden_size": config.width,
+        "intermediate_size": config.mlp_width,
+        "num_hidden_layers": config.layers,
+        "num_attention_heads": config.heads,
+        "max_position_embeddings": config.max_tokens,
+        "hidden_act": activation(config.activation),
+        "layer_norm_eps": config.norm_eps,
+        "bos_token_id": 49406,
+        "eos_token_id": 49407,
+        "pad_token_id": 1,
+    })
+}
+
+pub(super) fn clip_vision(config: &ClipVisionConfig) -> Value {
+    json!({
+        "architectures": ["CLIPVisionModelWithProjection"],
+        "model_type": "clip_vision_model",
+        "image_size": config.image_size,
+        "patch_size": config.patch_size,
+        "num_channels": config.in_channels,
+        "hidden_size": config.width,
+        "intermediate_size": config.mlp_width,
+        "num_hidden_layers": config.layers,
+        "num_attention_heads": config.heads,
+        "projection_dim": config.projection,
+        "hidden_act": activation(config.activation),
+        "layer_norm_eps": config.norm_eps,
+    })
+}
+
+/// The vocabulary is CLIP's, which every reader of this class has.
+pub(super) fn tokenizer(max_tokens: usize, pad_id: u32) -> Value {
+    json!({
+        "tokenizer_class": "CLIPTokenizer",
+        "model_max_length": max_tokens,
+        "pad_token": if pad_id == 0 { "!" } else { "<|endoftext|>" },
+    })
+}
+
+pub(super) fn noise(noise: &NoiseDescription) -> Value {
+    let (schedule, range, continuous) = match noise.schedule {
+        NoiseScheduleConfig::Linear(range) => ("linear", range, None),
+        NoiseScheduleConfig::ScaledLinear(range) => ("scaled_linear", range, None),
+        NoiseScheduleConfig::Edm {
+            sigma_min,
+            sigma_max,
+            ..
+        } => {
+            let range = BetaRange {
+                beta_start: 0.00085,
+                beta_end: 0.012,
+                steps: 1000,
+                zero_terminal_snr: false,
+            };
+            ("scaled_linear", range, Some((sigma_min, sigma_max)))
+        }
+    };
+    let (spacing, offset) = match noise.steps.spacing {
+        StepSpacing::Leading { offset } => ("leading", offset),
+        StepSpacing::Trailing {} => ("trailing", 0),
+        StepSpacing::Linspace {} => ("linspace", 0),
+    };
+    let karras = continuous.is_some() || matches!(noise.steps.levels, LevelSpacing::Karras { .. });
+    let mut out = json!({
+        "_class_name": match noise.sampler {
+            SamplerConfig::Euler {} => "EulerDiscreteScheduler",
+            SamplerConfig::EulerAncestral {} => "EulerAncestralDiscreteScheduler",
+            SamplerConfig::Heun {} => "HeunDiscreteScheduler",
+            SamplerConfig::Dpmpp2m {} => "DPMSolverMultistepScheduler",
+            SamplerConfig::Ddim { .. } => "DDIMScheduler",
+        },
+        "num_train_timesteps": range.steps,
+        "beta_start": range.beta_start,
+        "beta_end": range.beta_end,
+        "beta_schedule": schedule,
+        "prediction_type": match noise.parameterization {
+            Parameterization::Epsilon => "epsilon",
+            Parameterization::V => "v_prediction",
+            Parameterization::X0 => "sample",
+        },
+        "timestep_spacing": spacing,
+        "steps_offset": offset,
+        "set_alpha_to_one": noise.ddim_final_sigma == FinalSigma::Zero,
+        "clip_sample": false,
+        "use_karras_sigmas": karras,
+        "rescale_betas_zero_snr": range.zero_terminal_snr,
+    });
+    if let Some((sigma_min, sigma_max)) = continuous {
+        out["timestep_type"] = json!("continuous");
+        out["sigma_min"] = json!(sigma_min);
+        out["sigma_max"] = json!(sigma_max);
+    }
+    out
+}

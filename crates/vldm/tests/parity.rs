@@ -1,0 +1,68 @@
+//! Networks and whole pipelines against reference checkpoints; see `parity/README.md`.
+
+use std::path::{Path, PathBuf};
+
+use burn::tensor::{DType, Device};
+use vldm::checkpoint::Weights;
+use vldm::model::{LoadSettings, Model, ModelDescription};
+use vldm::verify::verify;
+
+fn case(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/parity").join(name)
+}
+
+fn load(path: &Path) -> Model {
+    let settings = LoadSettings {
+        device: Device::flex(),
+        dtype: DType::F32,
+        temporal: None,
+    };
+    let description = ModelDescription::open(path, None).expect("a model");
+    description.load(&settings).expect("its weights")
+}
+
+/// Every output within 1e-4 of the reference's standard deviation.
+fn check(name: &str) {
+    let case = case(name);
+    let model = load(&case.join("model"));
+    let reference = Weights::open(case.join("reference.safetensors")).expect("a reference");
+    let checks = verify(&model, &reference, 1e-4).expect("a verdict");
+    assert!(!checks.is_empty());
+    let mut failed = false;
+    for check in &checks {
+        println!("{name}: {} {:.2e} {:.2e} {}", check.name, check.max_absolute, check.max_relative, check.passed);
+        failed |= !check.passed;
+    }
+    assert!(!failed, "{name}");
+}
+
+#[test]
+fn stable_diffusion_1() {
+    check("sd15");
+}
+
+#[test]
+fn stable_diffusion_2() {
+    check("sd21");
+}
+
+#[test]
+fn x4_upscaler() {
+    check("x4");
+}
+
+#[test]
+fn stable_video_diffusion() {
+    check("svd");
+}
+
+#[test]
+fn unusual_image_models() {
+    check("odd_sd_conv");
+    check("odd_sd_linear");
+}
+
+#[test]
+fn unusual_video_models() {
+    check("odd_svd");
+}

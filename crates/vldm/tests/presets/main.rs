@@ -1,0 +1,7 @@
+//! The presets: every file is valid and has exactly the parameters it claims, every tiny sibling
+//! builds and runs, and the laws of video networks hold on a tiny one.
+
+mod common;
+mod files;
+mod tiny;
+mod video_laws;

@@ -1,0 +1,17 @@
+//! GIF, as it comes from anywhere.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use vldm_media::{Limits, ReadOptions, read_gif_bytes};
+
+fuzz_target!(|bytes: &[u8]| {
+    let options = ReadOptions {
+        limits: Limits {
+            max_side: 4096,
+            max_pixels: 1 << 20,
+            max_bytes: 1 << 26,
+        },
+        ..ReadOptions::default()
+    };
+    let _ = read_gif_bytes(bytes, &options);
+});
