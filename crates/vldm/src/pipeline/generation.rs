@@ -361,12 +361,7 @@ impl Runner<'_> {
             return Err(Error::Input("the model has no image encoder".into()));
         };
         let (device, dtype) = (&self.model.device, self.model.dtype);
-        let Plan {
-            width,
-            height,
-            frames,
-            ..
-        } = self.plan;
+        let frames = self.plan.frames;
         let size = self
             .model
             .description
