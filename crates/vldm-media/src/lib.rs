@@ -40,6 +40,7 @@ mod palette;
 mod picture;
 mod probe;
 mod read;
+mod resample;
 mod resize;
 mod sheet;
 mod write;

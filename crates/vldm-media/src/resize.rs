@@ -1,11 +1,8 @@
 //! Other sizes and shapes of a frame.
 
-use fast_image_resize::images::{TypedImage, TypedImageRef};
-use fast_image_resize::pixels::U8x3;
-use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
-
 use crate::error::{Error, Result};
 use crate::frame::Frame;
+use crate::resample::{AREA, BICUBIC, BILINEAR, LANCZOS, nearest, resample};
 
 /// How pixels are weighed when a frame changes its size. All but `Nearest` widen with the factor
 /// when shrinking, so that nothing flickers.
@@ -35,33 +32,20 @@ pub fn resize(frame: &Frame, width: u32, height: u32, filter: Filter) -> Result<
     if frame.size() == (width, height) {
         return Ok(frame.clone());
     }
-    let failed = |error: &dyn std::fmt::Display| {
-        Error::Input(format!(
-            "cannot resize {frame:?} to {width}x{height}: {error}"
-        ))
-    };
-    let algorithm = match filter {
-        Filter::Nearest => ResizeAlg::Nearest,
-        Filter::Area => ResizeAlg::Convolution(FilterType::Box),
-        Filter::Bilinear => ResizeAlg::Convolution(FilterType::Bilinear),
-        Filter::Bicubic => ResizeAlg::Convolution(FilterType::CatmullRom),
-        Filter::Lanczos => ResizeAlg::Convolution(FilterType::Lanczos3),
-    };
     if width == 0 || height == 0 {
-        return Err(failed(&"both sides must be at least 1"));
+        return Err(Error::Input(format!(
+            "cannot resize {frame:?} to {width}x{height}: both sides must be at least 1"
+        )));
     }
-    // By its type, and not through the library's choice among all pixel types: that choice
-    // compiles all of them, which takes minutes.
-    let source = TypedImageRef::<U8x3>::from_buffer(frame.width(), frame.height(), frame.rgb())
-        .map_err(|error| failed(&error))?;
-    let mut rgb = vec![0; width as usize * height as usize * 3];
-    let mut target =
-        TypedImage::<U8x3>::from_buffer(width, height, &mut rgb).map_err(|error| failed(&error))?;
-    let options = ResizeOptions::new().resize_alg(algorithm);
-    Resizer::new()
-        .resize_typed(&source, &mut target, &options)
-        .map_err(|error| failed(&error))?;
-    drop(target);
+    let from = [frame.width() as usize, frame.height() as usize];
+    let to = [width as usize, height as usize];
+    let rgb = match filter {
+        Filter::Nearest => nearest(frame.rgb(), from, to),
+        Filter::Area => resample(frame.rgb(), from, to, AREA),
+        Filter::Bilinear => resample(frame.rgb(), from, to, BILINEAR),
+        Filter::Bicubic => resample(frame.rgb(), from, to, BICUBIC),
+        Filter::Lanczos => resample(frame.rgb(), from, to, LANCZOS),
+    };
     Frame::new(width, height, rgb)
 }
 

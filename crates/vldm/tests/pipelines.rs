@@ -120,3 +120,20 @@ fn stable_video_diffusion_with_euler() {
 fn a_picture_of_another_size() {
     check("svd", "pipeline_resized");
 }
+
+/// The picture as the autoencoder reads it: resized as Pillow does, to the rounding of a byte.
+#[test]
+fn pictures_are_resized_as_the_reference_does() {
+    let folder = case("svd");
+    let picture = vldm_media::read_image(folder.join("picture_330x256.png")).expect("a picture");
+    let resized =
+        vldm_media::resize(&picture, 64, 40, vldm_media::Filter::Lanczos).expect("a size");
+    let device = Device::flex();
+    let given = Weights::open(folder.join("pipeline_resized_in.safetensors")).expect("tensors");
+    let given = GivenTensors::read(&given, &device).expect("noise");
+    let noise = given.image_noise.expect("noise").mul_scalar(0.1);
+    let input = vldm::pipeline::frame_to_pixels(&resized, &device) + noise;
+    let expected = Weights::open(folder.join("pipeline_resized_out.safetensors")).expect("tensors");
+    let error = largest_error(input, &expected, "intermediate/encoder_input");
+    assert!(error < 1e-5, "{error:e}, where a byte is {:e}", 2.0 / 255.0);
+}

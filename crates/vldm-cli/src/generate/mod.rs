@@ -25,6 +25,7 @@ use crate::terminal::{complain, say};
 struct Job {
     model_path: PathBuf,
     kind: String,
+    note: Option<String>,
     plan: Plan,
     outputs: Outputs,
 }
@@ -54,7 +55,7 @@ pub(crate) fn run(args: &GenerateArgs, verbose: bool) -> anyhow::Result<()> {
     let model = args.weights.load(description, (device, dtype), verbose)?;
     interrupt.check()?;
     let generation = Generation::new(&model, job.plan.clone(), picture, given)?;
-    for warning in &generation.warnings {
+    for warning in job.note.iter().chain(&generation.warnings) {
         complain("warning", warning);
     }
     run::Run::new(args, &job, interrupt).all(generation)
@@ -74,6 +75,7 @@ fn prepare(args: &GenerateArgs) -> anyhow::Result<(Job, ModelDescription)> {
     let job = Job {
         outputs: Outputs::new(args.output.as_deref(), &plan),
         kind: description.kind.clone(),
+        note: description.note.clone(),
         model_path,
         plan,
     };

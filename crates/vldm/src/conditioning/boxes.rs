@@ -264,7 +264,7 @@ mod tests {
         let batch = CONFIG.batch(&[boxes], &device).expect("valid boxes");
         let tokens = encoder.forward(batch);
         assert_eq!(tokens.dims(), [1, 3, 5]);
-        tokens.into_data().to_vec().expect("f32")
+        tokens.into_data().try_to_vec().expect("f32")
     }
 
     #[test]

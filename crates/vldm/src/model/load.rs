@@ -158,7 +158,8 @@ impl Loader<'_> {
             }
         };
         let mut temporal_config = unet.temporal.clone();
-        if let Some(path) = self.settings.temporal.clone() {
+        let file = self.settings.temporal.as_ref();
+        if let Some(path) = file.or(description.temporal_file.as_ref()).cloned() {
             let (layers, config) = self.temporal_file(&path, description)?;
             (temporal, temporal_config) = (Some(layers), Some(config));
         }

@@ -9,6 +9,7 @@ mod load;
 mod noise;
 mod open;
 mod save;
+mod stack;
 mod to_foreign;
 
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ use burn::tensor::{DType, Device};
 pub use load::LoadSettings;
 pub use noise::NoiseDescription;
 pub use save::{SaveSettings, save, save_temporal};
+pub use stack::{STACK_FORMAT, StackConfig, StageConfig, UsualSettings};
 
 use crate::autoencoder::{
     Autoencoder, AutoencoderConfig, TemporalDecoderConfig, TemporalDecoderLayers,
@@ -47,6 +49,12 @@ pub struct ModelDescription {
     pub image_encoder: Option<ClipVisionConfig>,
     /// Noise levels and how steps are picked from them.
     pub noise: Option<NoiseDescription>,
+    /// A file of temporal layers that the stack puts onto the U-Net.
+    pub temporal_file: Option<PathBuf>,
+    /// What the stack usually runs the model with.
+    pub usual: UsualSettings,
+    /// What the stack says a user should know.
+    pub note: Option<String>,
     source: open::Source,
 }
 

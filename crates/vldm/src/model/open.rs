@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{ModelDescription, NoiseDescription, foreign, noise};
+use super::{ModelDescription, NoiseDescription, StackConfig, UsualSettings, foreign, noise};
 use crate::checkpoint::Weights;
 use crate::checkpoint::config::{
     ClipTextConfig, ClipVisionConfig, DiffusersAutoencoderConfig, DiffusersNoiseConfig,
@@ -28,6 +28,17 @@ pub(super) fn open(
     path: PathBuf,
     parameterization: Option<Parameterization>,
 ) -> Result<ModelDescription> {
+    if let Some(stack) = StackConfig::open(&path)? {
+        let stage = stack.key_frames;
+        let description = open(path.join(stage.model), parameterization)?;
+        return Ok(ModelDescription {
+            temporal_file: stage.temporal.map(|file| path.join(file)),
+            usual: stage.usual,
+            note: stack.note,
+            path,
+            ..description
+        });
+    }
     match ModelSource::open(&path)? {
         ModelSource::Pipeline(folder) => pipeline(path, folder),
         ModelSource::Part { path, class_name } => part(path, class_name),
@@ -44,6 +55,9 @@ fn empty(path: PathBuf, kind: String, source: Source) -> ModelDescription {
         text_encoder: None,
         image_encoder: None,
         noise: None,
+        temporal_file: None,
+        usual: UsualSettings::default(),
+        note: None,
         source,
     }
 }

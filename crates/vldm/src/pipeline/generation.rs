@@ -61,7 +61,7 @@ pub struct Sample {
     pub seed: u64,
     /// `[1, frames, channels, height, width]`, scaled as diffusion sees them.
     pub latents: Tensor<5>,
-    /// Decoded, in \[−1, 1\] but not clamped: `[frames, 3, height, width]`.
+    /// Decoded and clamped to \[−1, 1\]: `[frames, 3, height, width]`.
     pub pixels: Tensor<4>,
     /// The same as frames.
     pub clip: Clip,
@@ -515,7 +515,7 @@ impl Runner<'_> {
             index,
             seed: self.plan.seeds[index],
             latents,
-            pixels,
+            pixels: pixels.clamp(-1.0, 1.0),
             clip: Clip::new(frames, self.plan.fps)?,
         })
     }

@@ -7,7 +7,9 @@ use super::memory::{MemoryEstimate, decoder_activations, unet_activations};
 use super::request::GenerateRequest;
 use crate::diffusion::{Guidance, NoiseSchedule, StepPlan};
 use crate::error::{Error, Result};
-use crate::model::{AutoencoderDescription, ModelDescription, NoiseDescription, UNetDescription};
+use crate::model::{
+    AutoencoderDescription, ModelDescription, NoiseDescription, UNetDescription, UsualSettings,
+};
 use crate::sampler::SamplerConfig;
 
 /// What a model can make.
@@ -73,6 +75,8 @@ struct Parts<'a> {
     task: Task,
     /// Whether the U-Net has temporal layers, its own or from a file.
     temporal: bool,
+    /// What the stack says.
+    usual: &'a UsualSettings,
 }
 
 impl Plan {
@@ -96,17 +100,23 @@ impl Plan {
         let factor = parts.autoencoder.config.factor();
         let latent = [height / factor, width / factor];
         let sampler = request.sampler.unwrap_or(parts.noise.sampler);
-        let steps = request.steps.unwrap_or(match parts.task {
-            Task::TextToVideo => 50,
-            Task::ImageToVideo => 25,
-        });
-        let guidance = request.guidance.unwrap_or(match parts.task {
-            Task::TextToVideo => Guidance::ClassifierFree { scale: 7.5 },
-            Task::ImageToVideo => Guidance::PerFrame {
-                first: 1.0,
-                last: 3.0,
-            },
-        });
+        let steps = request
+            .steps
+            .or(parts.usual.steps)
+            .unwrap_or(match parts.task {
+                Task::TextToVideo => 50,
+                Task::ImageToVideo => 25,
+            });
+        let guidance = request
+            .guidance
+            .or(parts.usual.guidance)
+            .unwrap_or(match parts.task {
+                Task::TextToVideo => Guidance::ClassifierFree { scale: 7.5 },
+                Task::ImageToVideo => Guidance::PerFrame {
+                    first: 1.0,
+                    last: 3.0,
+                },
+            });
         let schedule = NoiseSchedule::new(parts.noise.schedule)?;
         let levels = sampler.plan(&schedule, &parts.noise.steps_for(&sampler), steps)?;
         let branches = if guidance.needs_unconditional() { 2 } else { 1 };
@@ -132,17 +142,7 @@ impl Plan {
             width,
             height,
             frames,
-            fps: match request.fps {
-                Some(fps) => fps,
-                None => Fps::new(
-                    if parts.task == Task::ImageToVideo {
-                        7
-                    } else {
-                        8
-                    },
-                    1,
-                )?,
-            },
+            fps: parts.fps(request)?,
             latent_shape: [
                 parts.autoencoder.config.latent_channels,
                 latent[0],
@@ -194,8 +194,10 @@ impl<'a> Parts<'a> {
                 description.kind
             )));
         };
-        let temporal = unet.temporal.is_some() || added_temporal;
+        let temporal =
+            unet.temporal.is_some() || added_temporal || description.temporal_file.is_some();
         Ok(Self {
+            usual: &description.usual,
             unet,
             autoencoder,
             noise,
@@ -204,12 +206,21 @@ impl<'a> Parts<'a> {
         })
     }
 
+    fn fps(&self, request: &GenerateRequest) -> Result<Fps> {
+        match (request.fps, self.usual.fps, self.task) {
+            (Some(fps), ..) => Ok(fps),
+            (None, Some(fps), _) => Ok(Fps::from_f64(fps)?),
+            (None, None, Task::ImageToVideo) => Ok(Fps::new(7, 1)?),
+            (None, None, Task::TextToVideo) => Ok(Fps::new(8, 1)?),
+        }
+    }
+
     fn frames(&self, request: &GenerateRequest) -> Result<usize> {
         let usual = match self.temporal {
             true => self.unet.num_frames.unwrap_or(8),
             false => 1,
         };
-        let frames = request.frames.unwrap_or(usual);
+        let frames = request.frames.or(self.usual.frames).unwrap_or(usual);
         if frames > 1 && !self.temporal {
             return Err(Error::Input(format!(
                 "{frames} frames from an image model: add temporal layers (`--temporal FILE`), or \
@@ -227,8 +238,8 @@ impl<'a> Parts<'a> {
             Task::ImageToVideo => (1024, 576),
         };
         let size = (
-            request.width.unwrap_or(width),
-            request.height.unwrap_or(height),
+            request.width.or(self.usual.width).unwrap_or(width),
+            request.height.or(self.usual.height).unwrap_or(height),
         );
         for (name, value) in [("width", size.0), ("height", size.1)] {
             if value % factor != 0 {

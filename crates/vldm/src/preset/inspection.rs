@@ -30,6 +30,20 @@ pub struct PartSize {
     pub note: String,
 }
 
+impl PartSize {
+    /// A part that nothing is known of but its size: of a loaded model, for example.
+    #[must_use]
+    pub fn new(part: impl Into<String>, parameters: usize) -> Self {
+        Self {
+            part: part.into(),
+            parameters,
+            trained_on_video: 0,
+            counted: true,
+            note: String::new(),
+        }
+    }
+}
+
 /// The sizes of a model's parts: plain data, shown as a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inspection {
@@ -230,7 +244,7 @@ impl Preset {
             remarks.push(format!("{}: {count} ({note})", Part::VideoUnet.title()));
         }
         remarks.push(match &self.weights {
-            Some(weights) => format!("weights: {} ({})", weights.source, weights.license),
+            Some(weights) => format!("weights: {}; licence: {}", weights.source, weights.license),
             None => "weights: none are public".into(),
         });
         remarks
@@ -311,11 +325,9 @@ mod tests {
     #[test]
     fn columns_are_aligned_and_sums_leave_brackets_out() {
         let part = |part: &str, parameters, trained_on_video, counted| PartSize {
-            part: part.into(),
-            parameters,
             trained_on_video,
             counted,
-            note: String::new(),
+            ..PartSize::new(part, parameters)
         };
         let parts = vec![
             part("U-Net", 1000, 0, true),

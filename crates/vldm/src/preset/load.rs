@@ -9,7 +9,7 @@ use super::embedded::EMBEDDED;
 use crate::error::{Error, Result};
 
 /// Keys that a preset does not inherit.
-const OWN: [&str; 4] = ["name", "summary", "sizes", "total"];
+const OWN: [&str; 5] = ["name", "summary", "weights", "sizes", "total"];
 
 /// More bases than this behind each other can only be a circle.
 const DEEPEST: usize = 8;

@@ -10,8 +10,8 @@
 //!
 //! # Inheritance
 //!
-//! `base = "sd15"` starts from that preset, without its name, summary and sizes; `without` lists
-//! sections of it that are left out. The file's own tables are then laid over it key by key. A
+//! `base = "sd15"` starts from that preset, without its name, summary, weights and sizes; `without`
+//! lists sections of it that are left out. The file's own tables are then laid over it key by key. A
 //! table that has a `type` and a list are replaced whole.
 //!
 //! # Source

@@ -4,12 +4,12 @@ use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 use vldm::preset::Preset;
 
-pub fn preset(name: &str) -> Preset {
+pub(crate) fn preset(name: &str) -> Preset {
     Preset::load(name).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// Uniform in [−1, 1], the same for the same seed.
-pub fn noise<const D: usize>(shape: [usize; D], seed: u64) -> Tensor<D> {
+pub(crate) fn noise<const D: usize>(shape: [usize; D], seed: u64) -> Tensor<D> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let values: Vec<f32> = (0..shape.iter().product())
         .map(|_| {
@@ -22,11 +22,11 @@ pub fn noise<const D: usize>(shape: [usize; D], seed: u64) -> Tensor<D> {
     Tensor::from_data(TensorData::new(values, shape), &Device::flex())
 }
 
-pub fn values<const D: usize>(tensor: &Tensor<D>) -> Vec<f32> {
-    tensor.clone().into_data().to_vec().expect("f32")
+pub(crate) fn values<const D: usize>(tensor: &Tensor<D>) -> Vec<f32> {
+    tensor.clone().into_data().try_to_vec().expect("f32")
 }
 
-pub fn finite<const D: usize>(tensor: &Tensor<D>, what: &str) {
+pub(crate) fn finite<const D: usize>(tensor: &Tensor<D>, what: &str) {
     assert!(
         values(tensor).iter().all(|x| x.is_finite()),
         "{what}: not finite"
@@ -34,14 +34,14 @@ pub fn finite<const D: usize>(tensor: &Tensor<D>, what: &str) {
 }
 
 /// The largest absolute difference.
-pub fn distance<const D: usize>(a: &Tensor<D>, b: &Tensor<D>) -> f32 {
+pub(crate) fn distance<const D: usize>(a: &Tensor<D>, b: &Tensor<D>) -> f32 {
     assert_eq!(a.dims(), b.dims());
     let pairs = values(a).into_iter().zip(values(b));
     pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
 }
 
 /// Moves every parameter by up to `amount`, so that nothing is zero by its start.
-pub fn shaken<M: Module>(module: M, amount: f64) -> M {
+pub(crate) fn shaken<M: Module>(module: M, amount: f64) -> M {
     let mut edit = Edit {
         name: Vec::new(),
         seed: 0,
@@ -52,7 +52,7 @@ pub fn shaken<M: Module>(module: M, amount: f64) -> M {
 }
 
 /// Sets the logits of α in every mixer.
-pub fn with_alpha<M: Module>(module: M, logits: &[f32]) -> M {
+pub(crate) fn with_alpha<M: Module>(module: M, logits: &[f32]) -> M {
     let mut edit = Edit {
         name: Vec::new(),
         seed: 0,

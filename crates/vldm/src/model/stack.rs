@@ -1,0 +1,142 @@
+//! A stack on disk: a folder with `stack.toml`, which says which model serves which stage.
+
+use std::path::{Component, Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::checkpoint::CheckpointError;
+use crate::diffusion::Guidance;
+use crate::error::{Error, Result};
+
+/// Version of `stack.toml` that this program writes and reads.
+pub const STACK_FORMAT: u32 = 1;
+
+/// A `stack.toml`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StackConfig {
+    /// Version of this file's form.
+    pub format_version: u32,
+    /// What a user should know before looking at the result.
+    #[serde(default)]
+    pub note: Option<String>,
+    /// The stage that makes key frames, or the whole clip where there is no other.
+    pub key_frames: StageConfig,
+}
+
+/// One stage of a stack.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StageConfig {
+    /// The model's folder, relative to the stack's.
+    pub model: PathBuf,
+    /// Temporal layers to put onto the model, relative to the stack's folder.
+    #[serde(default)]
+    pub temporal: Option<PathBuf>,
+    /// What the stage is run with unless the user says otherwise.
+    #[serde(default)]
+    pub usual: UsualSettings,
+}
+
+/// Settings that a model is usually run with.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct UsualSettings {
+    /// Pixels.
+    pub width: Option<usize>,
+    /// Pixels.
+    pub height: Option<usize>,
+    /// Number of frames.
+    pub frames: Option<usize>,
+    /// Frames per second.
+    pub fps: Option<f64>,
+    /// Sampling steps.
+    pub steps: Option<usize>,
+    /// How strongly the condition is followed.
+    pub guidance: Option<Guidance>,
+}
+
+impl StackConfig {
+    /// Reads `stack.toml` in `folder`; `None` where there is none.
+    ///
+    /// # Errors
+    /// When the file is damaged, of a later version, or leads out of its folder.
+    pub fn open(folder: &Path) -> Result<Option<Self>> {
+        let path = folder.join("stack.toml");
+        if !path.is_file() {
+            return Ok(None);
+        }
+        let text =
+            std::fs::read_to_string(&path).map_err(|error| CheckpointError::read(&path, error))?;
+        Self::parse(&text)
+            .map(Some)
+            .map_err(|error| Error::Config(format!("{}: {error}", path.display())))
+    }
+
+    /// Reads the text of a `stack.toml`.
+    ///
+    /// # Errors
+    /// As [`StackConfig::open`].
+    pub fn parse(text: &str) -> Result<Self> {
+        let config: Self =
+            toml::from_str(text).map_err(|error| Error::Config(error.to_string()))?;
+        if config.format_version != STACK_FORMAT {
+            return Err(Error::Config(format!(
+                "format_version is {}, this program reads {STACK_FORMAT}",
+                config.format_version
+            )));
+        }
+        let stage = &config.key_frames;
+        for path in [Some(&stage.model), stage.temporal.as_ref()]
+            .into_iter()
+            .flatten()
+        {
+            let inside = |part| matches!(part, Component::Normal(_) | Component::CurDir);
+            if !path.components().all(inside) {
+                return Err(Error::Config(format!(
+                    "{} leads out of the stack's folder; expected a path inside it",
+                    path.display()
+                )));
+            }
+        }
+        Ok(config)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, expected: &str) {
+        let message = match StackConfig::parse(text) {
+            Ok(config) => format!("{config:?}"),
+            Err(error) => error.to_string(),
+        };
+        assert!(message.contains(expected), "{message}");
+    }
+
+    #[test]
+    fn damage_is_named() {
+        check(
+            "format_version = 1\n[key_frames]\nmodel = \"model\"",
+            "StackConfig",
+        );
+        check(
+            "format_version = 2\n[key_frames]\nmodel = \"model\"",
+            "this program reads 1",
+        );
+        check(
+            "format_version = 1\n[key_frames]\nmodel = \"../x\"",
+            "leads out",
+        );
+        check(
+            "format_version = 1\n[key_frames]\nmodel = \"/x\"",
+            "leads out",
+        );
+        check(
+            "format_version = 1\nsurplus = 1\n[key_frames]\nmodel = \"m\"",
+            "surplus",
+        );
+        check("format_version = 1", "key_frames");
+    }
+}
