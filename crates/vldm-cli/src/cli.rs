@@ -17,7 +17,7 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 
     /// Say more: what was loaded; twice for debugging.
-    #[arg(short, long, global = true, action = ArgAction::Count)]
+    #[arg(short, long, global = true, action = ArgAction::Count, display_order = 1000)]
     pub(crate) verbose: u8,
 }
 

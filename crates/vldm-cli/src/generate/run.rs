@@ -105,12 +105,12 @@ impl<'a> Run<'a> {
             Ok(path) => format!("the latents before it are in {}", path.display()),
             Err(problem) => format!("the latents before it could not be saved: {problem}"),
         };
-        anyhow::Error::from(error).context(kept)
+        anyhow::anyhow!("{error}; {kept}")
     }
 
     fn interrupted(&self) -> String {
         format!(
-            "interrupted; {} of {} samples were written",
+            "cancelled by an interrupt; {} of {} samples were written",
             self.written,
             self.job.plan.seeds.len()
         )

@@ -52,8 +52,8 @@ fn sizes(model: &ModelDescription) -> Vec<String> {
         lines.push(format!(
             "  U-Net: {inputs} channels in, {outputs} out, levels of {channels}"
         ));
-        if let Some(size) = unet.sample_size {
-            lines.push(format!("  trained on latents of {size:?}"));
+        if let Some([height, width]) = unet.sample_size {
+            lines.push(format!("  trained on latents of {width} x {height}"));
         }
         if let Some(frames) = unet.num_frames {
             lines.push(format!("  trained on clips of {frames} frames"));

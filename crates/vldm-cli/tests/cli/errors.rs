@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::support::{listing, parity, run};
+use crate::support::{change, listing, parity, program, ran, run, tensor};
 
 /// Runs `line` in a folder with some broken files; `SD` and `SVD` stand for tiny models, `PIC` for
 /// a picture.
@@ -179,17 +179,15 @@ fn given_latents_of_another_shape() {
     let folder = tempfile::tempdir().expect("a folder");
     let given = parity("svd/pipeline_in.safetensors");
     let model = parity("sd15/model");
-    let mut command = crate::support::program(folder.path());
+    let mut command = program(folder.path());
     command.args([
         "generate", "-p", "cat", "--width", "16", "--height", "16", "-o", "a.png",
     ]);
-    let ran = crate::support::ran(
-        command
-            .arg("--model")
-            .arg(model)
-            .arg("--initial-latents")
-            .arg(given),
-    );
+    let ran = ran(command
+        .arg("--model")
+        .arg(model)
+        .arg("--initial-latents")
+        .arg(given));
     assert_eq!(ran.status, 2, "{}", ran.stderr);
     assert!(
         ran.stderr.contains("expected [1, 4, 2, 2]"),
@@ -197,6 +195,34 @@ fn given_latents_of_another_shape() {
         ran.stderr
     );
     assert_eq!(listing(folder.path()), [""; 0]);
+}
+
+#[test]
+fn numbers_that_are_none_stop_the_run_and_keep_the_latents() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let given = folder.path().join("given.safetensors");
+    let second_step = 4 * 8 * 6;
+    change(
+        &parity("sd15/pipeline_eta1_in.safetensors"),
+        &given,
+        ("step_noise", second_step, f32::NAN),
+    );
+    let ran = ran(program(folder.path())
+        .args([
+            "generate", "-p", "cat", "--eta", "1", "--steps", "12", "-o", "a.png",
+        ])
+        .args(["--width", "48", "--height", "64", "--initial-latents"])
+        .arg("given.safetensors")
+        .arg("--model")
+        .arg(parity("sd15/model")));
+    assert_eq!(ran.status, 1, "{}", ran.stderr);
+    assert!(ran.stderr.contains("sampling step 1 "), "{}", ran.stderr);
+    let kept = "a.png.failed-latents.safetensors";
+    assert!(ran.stderr.contains(kept), "{}", ran.stderr);
+    assert_eq!(listing(folder.path()), [kept, "given.safetensors"]);
+    let (shape, latents) = tensor(&folder.path().join(kept), "latents");
+    assert_eq!(shape, [1, 4, 8, 6]);
+    assert!(latents.iter().all(|value| value.is_finite()));
 }
 
 #[cfg(not(feature = "cuda"))]

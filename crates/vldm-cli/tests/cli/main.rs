@@ -7,4 +7,5 @@ mod help;
 mod inspect;
 mod interrupt;
 mod support;
+mod temporal;
 mod verify;

@@ -94,16 +94,15 @@ pub(crate) fn assert_close(got: &Path, expected: &Path, name: &str, bound: f32) 
     );
 }
 
-/// Copies a safetensors file, with the first value of the f32 tensor `name` changed.
-pub(crate) fn perturb(from: &Path, to: &Path, name: &str) {
+/// Copies a safetensors file, with value `index` of the f32 tensor `name` set to `value`.
+pub(crate) fn change(from: &Path, to: &Path, (name, index, value): (&str, usize, f32)) {
     let bytes = std::fs::read(from).expect("readable");
     let file = SafeTensors::deserialize(&bytes).expect("safetensors");
     let mut data: HashMap<String, Vec<u8>> = HashMap::new();
     for (tensor, view) in file.tensors() {
         let mut values = view.data().to_vec();
         if tensor == name {
-            let first = f32::from_le_bytes(values[..4].try_into().expect("four bytes"));
-            values[..4].copy_from_slice(&(first + 1.0).to_le_bytes());
+            values[4 * index..][..4].copy_from_slice(&value.to_le_bytes());
         }
         data.insert(tensor, values);
     }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::support::{Ran, parity, perturb, program, ran};
+use crate::support::{Ran, change, parity, program, ran};
 
 fn verify(case: &str, reference: &Path, tolerance: &str) -> Ran {
     ran(program(Path::new("."))
@@ -41,8 +41,8 @@ fn every_model_computes_what_its_reference_computed() {
 fn a_changed_value_fails_and_is_named() {
     let folder = tempfile::tempdir().expect("a folder");
     let changed = folder.path().join("changed.safetensors");
-    let name = "square/unet/out/sample";
-    perturb(&parity("sd15/reference.safetensors"), &changed, name);
+    let value = ("square/unet/out/sample", 0, 10.0);
+    change(&parity("sd15/reference.safetensors"), &changed, value);
     let ran = verify("sd15", &changed, "1e-3");
     assert_eq!(ran.status, 1, "{}", ran.stdout);
     let failed: Vec<&str> = ran.stdout.lines().filter(|l| l.ends_with("FAIL")).collect();
