@@ -254,15 +254,11 @@ fn ffprobe_agrees() {
         ] {
             assert_eq!(stream[key], expected, "{key} at {fps}");
         }
-        assert_eq!(
-            (&stream["width"], &stream["height"]),
-            (&json!(66), &json!(48))
-        );
+        assert_eq!(stream["width"], json!(66));
+        assert_eq!(stream["height"], json!(48));
         let duration: f64 = stream["duration"].as_str().unwrap().parse().unwrap();
-        assert!(
-            (duration - clip.seconds()).abs() < 1e-5,
-            "{duration} at {fps}"
-        );
+        let error = (duration - clip.seconds()).abs();
+        assert!(error < 1e-5, "{duration} at {fps}");
         assert_eq!(json["format"]["tags"]["comment"], "{\"seed\":1}");
         assert!(
             output.stderr.is_empty(),

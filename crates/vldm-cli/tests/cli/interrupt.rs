@@ -44,7 +44,10 @@ fn an_interrupted_run_leaves_no_output() {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(130), "{stderr}");
     assert!(asked.elapsed() < Duration::from_secs(10));
-    assert!(stderr.contains("error: cancelled by an interrupt"), "{stderr}");
+    assert!(
+        stderr.contains("error: cancelled by an interrupt"),
+        "{stderr}"
+    );
     // Samples that were finished before are whole: a picture and its .json each.
     let left = listing(folder.path());
     assert_eq!(left.len() % 2, 0, "{left:?}");
