@@ -19,7 +19,7 @@ fn an_interrupted_run_leaves_no_output() {
             "--sampler",
             "ddim",
             "--steps",
-            "1000",
+            "20",
             "--count",
             "1000",
         ])
@@ -28,8 +28,14 @@ fn an_interrupted_run_leaves_no_output() {
         .stderr(Stdio::piped())
         .spawn()
         .expect("the program starts");
-    // Far longer than loading takes, far shorter than the run.
-    std::thread::sleep(Duration::from_secs(2));
+    let started = Instant::now();
+    while !folder.path().join("cat-0.png").exists() {
+        assert!(
+            started.elapsed() < Duration::from_secs(60),
+            "no first sample"
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
     assert!(
         child.try_wait().expect("its state").is_none(),
         "still running"
@@ -44,7 +50,10 @@ fn an_interrupted_run_leaves_no_output() {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(130), "{stderr}");
     assert!(asked.elapsed() < Duration::from_secs(10));
-    assert!(stderr.contains("error: cancelled by an interrupt"), "{stderr}");
+    assert!(
+        stderr.contains("error: cancelled by an interrupt"),
+        "{stderr}"
+    );
     // Samples that were finished before are whole: a picture and its .json each.
     let left = listing(folder.path());
     assert_eq!(left.len() % 2, 0, "{left:?}");
