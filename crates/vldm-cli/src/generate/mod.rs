@@ -25,6 +25,7 @@ use crate::terminal::{complain, say};
 struct Job {
     model_path: PathBuf,
     kind: String,
+    temporal: Option<PathBuf>,
     note: Option<String>,
     plan: Plan,
     outputs: Outputs,
@@ -34,6 +35,9 @@ struct Job {
 pub(crate) fn run(args: &GenerateArgs, verbose: bool) -> anyhow::Result<()> {
     let (job, description) = prepare(args)?;
     job.outputs.check(&job.plan)?;
+    if let Some(note) = &job.note {
+        complain("warning", note);
+    }
     if args.dry_run {
         return match args.json {
             true => say(format!("{:#}", report::as_json(&job))),
@@ -55,7 +59,7 @@ pub(crate) fn run(args: &GenerateArgs, verbose: bool) -> anyhow::Result<()> {
     let model = args.weights.load(description, (device, dtype), verbose)?;
     interrupt.check()?;
     let generation = Generation::new(&model, job.plan.clone(), picture, given)?;
-    for warning in job.note.iter().chain(&generation.warnings) {
+    for warning in &generation.warnings {
         complain("warning", warning);
     }
     run::Run::new(args, &job, interrupt).all(generation)
@@ -67,14 +71,20 @@ fn prepare(args: &GenerateArgs) -> anyhow::Result<(Job, ModelDescription)> {
     let model_path = args.model_path()?;
     let description = args.weights.describe(&model_path)?;
     let bytes_per_value = args.compute.dtype.resolve().size() as u64;
-    let added_temporal = args.weights.temporal.is_some();
+    let own_temporal = args.weights.temporal.clone();
     let plan = budget::plan_within(args.max_memory, request, |request| {
-        Plan::new(&description, request, added_temporal, bytes_per_value)
+        Plan::new(
+            &description,
+            request,
+            own_temporal.is_some(),
+            bytes_per_value,
+        )
     })?;
     args.check_task(plan.task)?;
     let job = Job {
         outputs: Outputs::new(args.output.as_deref(), &plan),
         kind: description.kind.clone(),
+        temporal: own_temporal.or_else(|| description.temporal_file.clone()),
         note: description.note.clone(),
         model_path,
         plan,
@@ -91,7 +101,7 @@ fn metadata(args: &GenerateArgs, job: &Job, sample: usize, seed: u64) -> serde_j
         "sample": sample,
         "model": job.model_path,
         "kind": job.kind,
-        "temporal": args.weights.temporal,
+        "temporal": job.temporal,
         "image": args.image,
         "initial_latents": args.initial_latents,
         "device": args.compute.device.to_string(),

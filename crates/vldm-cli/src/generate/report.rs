@@ -15,6 +15,7 @@ pub(super) fn as_json(job: &Job) -> Value {
     json!({
         "model": job.model_path,
         "kind": job.kind,
+        "temporal": job.temporal,
         "plan": job.plan,
         "peak_memory": job.plan.memory.peak(),
         "outputs": job.outputs.paths(),
@@ -24,13 +25,14 @@ pub(super) fn as_json(job: &Job) -> Value {
 /// The plan as a table.
 pub(super) fn as_table(job: &Job) -> String {
     let plan = &job.plan;
-    let mut rows = vec![
-        (
-            "model",
-            format!("{} ({})", job.model_path.display(), job.kind),
-        ),
-        ("makes", makes(plan)),
-    ];
+    let mut rows = vec![(
+        "model",
+        format!("{} ({})", job.model_path.display(), job.kind),
+    )];
+    if let Some(path) = &job.temporal {
+        rows.push(("temporal layers", path.display().to_string()));
+    }
+    rows.push(("makes", makes(plan)));
     if plan.task == Task::TextToVideo {
         rows.push(("prompt", format!("\"{}\"", plan.prompt)));
         rows.push(("negative prompt", format!("\"{}\"", plan.negative_prompt)));

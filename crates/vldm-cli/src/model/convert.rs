@@ -22,7 +22,7 @@ pub(crate) struct ConvertArgs {
     /// The folder to write, new or empty; with --temporal-only the .safetensors file.
     pub(crate) output: PathBuf,
 
-    /// The data type to write; auto keeps what the model has.
+    /// The data type to write; auto keeps what the model has, f32 where its parts differ.
     #[arg(long, value_name = "TYPE", default_value = "auto")]
     pub(crate) dtype: StoredDtype,
 
@@ -48,15 +48,16 @@ pub(crate) enum StoredDtype {
 }
 
 impl StoredDtype {
-    /// `Auto` is the type of the first part's file.
+    /// `Auto` is the type that all parts are stored in, or f32 where they differ.
     fn resolve(self, model: &Model) -> DType {
+        let mut stored = model.reports.iter().filter_map(|report| report.dtypes.0);
         match self {
-            Self::Auto => model
-                .reports
-                .first()
-                .and_then(|report| report.dtypes.0)
-                .filter(|dtype| matches!(dtype, DType::F16 | DType::BF16))
-                .unwrap_or(DType::F32),
+            Self::Auto => match stored.next() {
+                Some(first @ (DType::F16 | DType::BF16)) if stored.all(|dtype| dtype == first) => {
+                    first
+                }
+                _ => DType::F32,
+            },
             Self::F32 => DType::F32,
             Self::F16 => DType::F16,
             Self::Bf16 => DType::BF16,

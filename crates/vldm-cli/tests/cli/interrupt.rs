@@ -19,7 +19,7 @@ fn an_interrupted_run_leaves_no_output() {
             "--sampler",
             "ddim",
             "--steps",
-            "1000",
+            "20",
             "--count",
             "1000",
         ])
@@ -28,8 +28,14 @@ fn an_interrupted_run_leaves_no_output() {
         .stderr(Stdio::piped())
         .spawn()
         .expect("the program starts");
-    // Far longer than loading takes, far shorter than the run.
-    std::thread::sleep(Duration::from_secs(2));
+    let started = Instant::now();
+    while !folder.path().join("cat-0.png").exists() {
+        assert!(
+            started.elapsed() < Duration::from_secs(60),
+            "no first sample"
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
     assert!(
         child.try_wait().expect("its state").is_none(),
         "still running"

@@ -81,3 +81,35 @@ fn fresh_layers_make_a_clip_of_the_image_models_pictures() {
     );
     assert_eq!(clip.fps().to_string(), "24");
 }
+
+#[test]
+fn a_stack_says_what_it_is_run_with() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let convert = ran(program(folder.path())
+        .args(["model", "convert"])
+        .arg(parity("sd15/model"))
+        .arg("stack/model"));
+    assert_eq!(convert.status, 0, "{}", convert.stderr);
+    write_identity_layers(&folder.path().join("stack/temporal.safetensors"));
+    let text = r#"
+        format_version = 1
+        note = "these weights know nothing"
+        [key_frames]
+        model = "model"
+        temporal = "temporal.safetensors"
+        usual = { width = 24, height = 16, frames = 3, fps = 12.0, steps = 2 }
+    "#;
+    std::fs::write(folder.path().join("stack/stack.toml"), text).expect("a file");
+    let made = ran(program(folder.path()).args(["generate", "--model", "stack", "-p", "cat"]));
+    assert_eq!(made.status, 0, "{}", made.stderr);
+    assert_eq!(made.stdout, "vldm-0.mp4\n");
+    assert!(
+        made.stderr.contains("warning: these weights know nothing"),
+        "{}",
+        made.stderr
+    );
+    let options = vldm_media::ReadOptions::default();
+    let info = vldm_media::probe(folder.path().join("vldm-0.mp4"), &options).expect("an MP4");
+    assert_eq!((info.num_frames, info.width, info.height), (3, 24, 16));
+    assert_eq!(info.fps.to_string(), "12");
+}
