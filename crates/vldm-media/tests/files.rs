@@ -291,7 +291,7 @@ fn the_first_frame_of_anything() {
         write(&path, &clip, &WriteOptions::default()).unwrap();
         let first = Clip::new(vec![read_image(&path).unwrap()], clip.fps()).unwrap();
         let expected = Clip::new(vec![clip.frames()[0].clone()], clip.fps()).unwrap();
-        assert!(psnr(&expected, &first) > 25.0, "{name}");
+        assert!(psnr(&expected, &first) > 20.0, "{name}");
         assert_eq!(
             vldm_media::probe(&path, &ReadOptions::default())
                 .unwrap()
