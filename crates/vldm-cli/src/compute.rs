@@ -8,6 +8,7 @@ use burn::tensor::{DType, Device};
 use clap::{Args, ValueEnum};
 use vldm::diffusion::Parameterization;
 use vldm::model::{LoadSettings, Model, ModelDescription};
+use vldm::preset::Preset;
 
 use crate::device::DeviceName;
 use crate::progress::Bar;
@@ -70,6 +71,18 @@ pub(crate) struct WeightsArgs {
     /// What the network predicts, where the model does not say or says it wrongly.
     #[arg(long, value_name = "TYPE")]
     pub(crate) prediction_type: Option<Prediction>,
+
+    /// Seed of the random weights that a preset gets in place of a model.
+    #[arg(long, value_name = "SEED", default_value_t = 0)]
+    pub(crate) weights_seed: u64,
+}
+
+/// A preset stands for a model with random weights; a folder or file of that name goes first.
+fn preset_name(model: &Path) -> Option<&str> {
+    let name = model.to_str()?;
+    let is_file = name.ends_with(".toml") && model.is_file();
+    let is_name = !model.exists() && Preset::names().contains(&name);
+    (is_file || is_name).then_some(name)
 }
 
 /// What a network predicts, by name.
@@ -93,7 +106,10 @@ impl WeightsArgs {
             Prediction::V => Parameterization::V,
             Prediction::X0 => Parameterization::X0,
         });
-        ModelDescription::open(model, parameterization)
+        match preset_name(model) {
+            Some(name) => ModelDescription::from_preset(&Preset::load(name)?, self.weights_seed),
+            None => ModelDescription::open(model, parameterization),
+        }
     }
 
     /// Reads the weights; says what was loaded where `verbose`, and always what was not.

@@ -16,7 +16,7 @@ use crate::fps::Fps;
 pub struct ReadOptions {
     /// The first frame to keep, counted from 0.
     pub start: usize,
-    /// How many frames to keep at most; `None` keeps all.
+    /// How many frames to keep at most; `None` keeps all, 0 counts as 1.
     pub count: Option<usize>,
     /// The rate given to pictures and folders of pictures, which carry none; 24 unless set.
     pub image_fps: Fps,

@@ -22,7 +22,7 @@ pub(crate) enum Palette {
     /// All colours of the clip.
     Exact(HashMap<[u8; 3], u8>),
     /// The best of too many.
-    Chosen(Box<NeuQuant>),
+    Chosen(Box<Chosen>),
 }
 
 impl Palette {
@@ -45,7 +45,7 @@ impl Palette {
                     .step_by(step)
                     .flat_map(|&[r, g, b]| [r, g, b, 255])
                     .collect();
-                return Self::Chosen(Box::new(NeuQuant::new(effort.clamp(1, 30), 256, &sample)));
+                return Self::Chosen(Box::new(Chosen::new(&sample, effort)));
             }
         }
         Self::Exact(exact)
@@ -61,7 +61,7 @@ impl Palette {
                 }
                 list
             }
-            Self::Chosen(network) => network.color_map_rgb(),
+            Self::Chosen(chosen) => chosen.colors.as_flattened().to_vec(),
         }
     }
 
@@ -75,15 +75,57 @@ impl Palette {
                 .iter()
                 .map(|pixel| colors[pixel])
                 .collect(),
-            Self::Chosen(network) => dither(frame, network),
+            Self::Chosen(chosen) => dither(frame, chosen),
         }
     }
 }
 
+/// The eight corners of the box around all colours, and 248 within.
+///
+/// The network alone stays away from the outermost colours; mixtures of those it has could then
+/// never become quite black or white.
+pub(crate) struct Chosen {
+    network: NeuQuant,
+    colors: Vec<[u8; 3]>,
+}
+
+impl Chosen {
+    const WITHIN: usize = 248;
+
+    fn new(sample: &[u8], effort: i32) -> Self {
+        let network = NeuQuant::new(effort.clamp(1, 30), Self::WITHIN, sample);
+        let mut colors = network.color_map_rgb().as_chunks::<3>().0.to_vec();
+        let (mut low, mut high) = ([255; 3], [0; 3]);
+        for pixel in sample.as_chunks::<4>().0 {
+            for c in 0..3 {
+                low[c] = pixel[c].min(low[c]);
+                high[c] = pixel[c].max(high[c]);
+            }
+        }
+        let corner =
+            |bits: usize| [0, 1, 2].map(|c| if bits >> c & 1 == 1 { high[c] } else { low[c] });
+        colors.extend((0..8).map(corner));
+        Self { network, colors }
+    }
+
+    /// The nearest colour.
+    fn index_of(&self, [r, g, b]: [u8; 3]) -> usize {
+        let within = self.network.index_of(&[r, g, b, 255]);
+        let distance = |index: &usize| {
+            let color = self.colors[*index];
+            let apart = |a: u8, b: u8| u32::from(a.abs_diff(b)).pow(2);
+            apart(color[0], r) + apart(color[1], g) + apart(color[2], b)
+        };
+        let corners = Self::WITHIN..self.colors.len();
+        std::iter::once(within)
+            .chain(corners)
+            .min_by_key(distance)
+            .unwrap_or(within)
+    }
+}
+
 /// What a pixel lacks is given to its neighbours: 7/16 to the right, 3, 5 and 1 below.
-fn dither(frame: &Frame, network: &NeuQuant) -> Vec<u8> {
-    let colors = network.color_map_rgb();
-    let colors = colors.as_chunks::<3>().0;
+fn dither(frame: &Frame, chosen: &Chosen) -> Vec<u8> {
     let width = frame.width() as usize;
     let mut indices = Vec::with_capacity(width * frame.height() as usize);
     // What this row and the next are owed, with one pixel of margin on both sides.
@@ -93,11 +135,10 @@ fn dither(frame: &Frame, network: &NeuQuant) -> Vec<u8> {
         for (x, pixel) in frame.row(y).as_chunks::<3>().0.iter().enumerate() {
             let owed = here[x + 1];
             let wanted = [0, 1, 2].map(|c| (i32::from(pixel[c]) + owed[c] / 16).clamp(0, 255));
-            let [r, g, b] = wanted.map(|level| level as u8);
-            let index = network.index_of(&[r, g, b, 255]);
+            let index = chosen.index_of(wanted.map(|level| level as u8));
             indices.push(index as u8);
             for c in 0..3 {
-                let lack = wanted[c] - i32::from(colors[index][c]);
+                let lack = wanted[c] - i32::from(chosen.colors[index][c]);
                 here[x + 2][c] += lack * 7;
                 below[x][c] += lack * 3;
                 below[x + 1][c] += lack * 5;

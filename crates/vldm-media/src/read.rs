@@ -6,7 +6,7 @@ use std::path::Path;
 
 use image::ImageFormat;
 
-use crate::animation::{Collector, read_gif, read_webp};
+use crate::animation::{read_gif, read_webp};
 use crate::error::{Error, Result};
 use crate::frame::{Clip, Frame};
 use crate::options::ReadOptions;
@@ -189,7 +189,6 @@ fn read_folder(path: &Path, options: &ReadOptions) -> Result<Clip> {
         count: Some(1),
         ..options.clone()
     };
-    let mut kept = Collector::new(path, &whole);
     let mut frames: Vec<Frame> = Vec::with_capacity(window.len());
     for picture in &pictures[window] {
         let frame = read(picture, &whole)?.into_frames().swap_remove(0);
@@ -205,8 +204,7 @@ fn read_folder(path: &Path, options: &ReadOptions) -> Result<Clip> {
         }
         frames.push(frame);
     }
-    kept.frames = frames;
-    kept.finish(options.image_fps)
+    Clip::new(frames, options.image_fps)
 }
 
 /// Reads a PNG, JPEG or WebP picture from memory.

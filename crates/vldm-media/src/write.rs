@@ -2,7 +2,7 @@
 //! only then gets its name.
 
 use std::fs;
-use std::io::{BufReader, Write};
+use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -126,9 +126,8 @@ pub fn check_writable(path: impl AsRef<Path>) -> Result<()> {
             path.display()
         )));
     }
-    let mut probe = PendingFile::with(path, b"?")?.reopen()?;
-    // A full disk shows only when something is written.
-    probe.flush().map_err(Error::io("write", path))
+    // Written, not only created: a full disk shows only then.
+    PendingFile::with(path, b"?").map(drop)
 }
 
 fn check_folder_is_free(path: &Path) -> Result<()> {
@@ -280,7 +279,8 @@ fn pending_file(
         return Ok(pending);
     }
     let mut bytes = Vec::new();
-    std::io::Read::read_to_end(&mut file, &mut bytes).map_err(Error::io("read again", path))?;
+    file.read_to_end(&mut bytes)
+        .map_err(Error::io("read again", path))?;
     match target {
         Target::Gif => verify_gif(&bytes, clip, path)?,
         Target::Jpeg => verify_size(&decode(&bytes, path)?, frame, path)?,

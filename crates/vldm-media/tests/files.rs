@@ -225,10 +225,14 @@ fn a_locked_folder_is_one_clear_error() {
     fs::set_permissions(&locked, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-/// A disk that is full: Linux keeps one at hand.
+/// A file system that takes no new files from anyone.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_full_disk_is_one_clear_error() {
+fn an_unwritable_place_is_one_clear_error() {
+    assert!(matches!(
+        check_writable("/proc/clip.mp4"),
+        Err(Error::Io { .. })
+    ));
     let error = write_sidecar("/proc/clip.mp4", &json!({})).unwrap_err();
     assert!(matches!(error, Error::Io { .. }), "{error}");
 }
@@ -291,7 +295,7 @@ fn the_first_frame_of_anything() {
         write(&path, &clip, &WriteOptions::default()).unwrap();
         let first = Clip::new(vec![read_image(&path).unwrap()], clip.fps()).unwrap();
         let expected = Clip::new(vec![clip.frames()[0].clone()], clip.fps()).unwrap();
-        assert!(psnr(&expected, &first) > 25.0, "{name}");
+        assert!(psnr(&expected, &first) > 20.0, "{name}");
         assert_eq!(
             vldm_media::probe(&path, &ReadOptions::default())
                 .unwrap()

@@ -105,7 +105,7 @@ mod tests {
             .reshape([1, 1, 4, 1, 1]);
         let tokens = pixels_to_tokens(fold_frames(video));
         assert_eq!(tokens.dims(), [1, 1, 4]);
-        let values: Vec<f32> = tokens.into_data().to_vec().expect("f32");
+        let values: Vec<f32> = tokens.into_data().try_to_vec().expect("f32");
         assert_eq!(values, [0.0, 1.0, 2.0, 3.0]);
     }
 }

@@ -1,5 +1,11 @@
 //! CLIP's encoders against `transformers`, on the small checkpoints of `parity/`.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "tests may panic, and tell what they measured"
+)]
+
 use std::path::{Path, PathBuf};
 
 use burn::module::Module;

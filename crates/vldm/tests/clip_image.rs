@@ -1,5 +1,11 @@
 //! Pictures for the picture encoder against diffusers: see `golden/clip_image/export.py`.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "tests may panic, and tell what they measured"
+)]
+
 use std::path::Path;
 
 use safetensors::SafeTensors;

@@ -1,5 +1,11 @@
 //! Networks and whole pipelines against reference checkpoints; see `parity/README.md`.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "tests may panic, and tell what they measured"
+)]
+
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, Device};

@@ -1,5 +1,11 @@
 //! Whole pipelines from given initial latents against diffusers'; see `parity/README.md`.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "tests may panic, and tell what they measured"
+)]
+
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, Device, Tensor};
@@ -58,7 +64,7 @@ fn run(model: &Model, settings: &Value, folder: &Path) -> Sample {
     let generation = Generation::new(model, plan, picture, given).expect("a run");
     for progress in generation {
         if let Progress::Finished(sample) = progress.expect("a step") {
-            return sample;
+            return *sample;
         }
     }
     panic!("no sample was finished");

@@ -1,6 +1,12 @@
 //! Samplers step by step against diffusers 0.42.1, and noise against an independent
 //! implementation of its generator (`tests/golden/export.py`).
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "tests may panic, and tell what they measured"
+)]
+
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use serde::Deserialize;
 use vldm::diffusion::{

@@ -4,6 +4,12 @@
 //! probability-flow equation are known in closed form: for data with mean m and variance s²,
 //! `D(x, σ) = (s²·x + σ²·m)/(s² + σ²)` and `x(σ) = m + (x(σ₀) − m)·√((s² + σ²)/(s² + σ₀²))`.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "tests may panic, and tell what they measured"
+)]
+
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use vldm::diffusion::{
     FinalSigma, LevelSpacing, NoiseLevel, NoiseSchedule, NoiseScheduleConfig, StepPlan,

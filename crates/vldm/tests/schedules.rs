@@ -1,6 +1,12 @@
 //! Noise schedules and step spacings against tables exported from diffusers 0.42.1
 //! (`tests/golden/export.py`).
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "tests may panic, and tell what they measured"
+)]
+
 use serde::Deserialize;
 use vldm::diffusion::{
     BetaRange, FinalSigma, LevelSpacing, NoiseSchedule, NoiseScheduleConfig, StepGrid, StepPlan,

@@ -1,5 +1,11 @@
 //! Token ids against those of `transformers`: see `golden/tokenizer/export.py`.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "tests may panic, and tell what they measured"
+)]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,11 @@
 //! The real program on tiny models: what it prints, writes, refuses and returns.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "tests may panic, and tell what they measured"
+)]
+
 mod convert;
 mod errors;
 mod generate;

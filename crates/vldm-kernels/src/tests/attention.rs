@@ -1,3 +1,5 @@
+//! Attention against plain loops in f64, forward and backward.
+
 use super::{
     check::{Array, Case, Given, Values},
     reference,

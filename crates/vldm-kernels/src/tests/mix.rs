@@ -1,3 +1,5 @@
+//! The blend against plain loops in f64, forward and backward.
+
 use super::check::{Array, Case, Given, Values};
 use crate::mix;
 

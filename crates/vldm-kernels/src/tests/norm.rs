@@ -1,3 +1,5 @@
+//! Normalisations against plain loops in f64, forward and backward.
+
 use burn::tensor::{DType, Device, Tensor};
 
 use super::{

@@ -1,3 +1,5 @@
+//! The optimiser against plain loops in f64, forward and backward.
+
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
 use super::check::{Values, assert_close, values, vector};

@@ -1,3 +1,5 @@
+//! Resampling and padding against plain loops in f64, forward and backward.
+
 use burn::tensor::{Device, Tensor};
 
 use super::check::{Array, Case, Given, Values};

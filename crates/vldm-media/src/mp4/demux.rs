@@ -13,23 +13,12 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::fps::Fps;
+use crate::mp4::boxes::{Parsed, Problem, boxes, child, descend, u16_at, u32_at, u64_at};
 use crate::mp4::sps::Color;
+use crate::mp4::tables::{SampleAt, edit, samples};
 
 /// The largest index we read, in bytes; an index of 100,000 pictures takes two megabytes.
 const MAX_INDEX: u64 = 64 << 20;
-/// The largest number of pictures we index.
-const MAX_SAMPLES: u64 = 1 << 22;
-
-/// Where one encoded picture lies, and when it is shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct SampleAt {
-    pub(crate) offset: u64,
-    pub(crate) size: u32,
-    /// When it is shown, in ticks.
-    pub(crate) time: i64,
-    pub(crate) is_key: bool,
-}
-
 /// The video of a file.
 #[derive(Debug)]
 pub(crate) struct Index {
@@ -47,21 +36,6 @@ pub(crate) struct Index {
     /// The ticks to be shown: from, to.
     pub(crate) shown: (i64, i64),
 }
-
-/// Why a file could not be indexed.
-#[derive(Debug)]
-enum Problem {
-    Damaged(&'static str),
-    Unsupported(String),
-}
-
-impl From<&'static str> for Problem {
-    fn from(reason: &'static str) -> Self {
-        Self::Damaged(reason)
-    }
-}
-
-type Parsed<T> = std::result::Result<T, Problem>;
 
 impl Index {
     /// Reads the index of the file in `reader`; `path` is for messages.
@@ -130,59 +104,6 @@ fn find_moov(reader: &mut (impl Read + Seek), path: &Path) -> Result<(Vec<u8>, u
         path,
         "an MP4 file holds a `moov` box, this one ends without",
     ))
-}
-
-fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
-    bytes
-        .get(at..)?
-        .first_chunk()
-        .map(|b| u16::from_be_bytes(*b))
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    bytes
-        .get(at..)?
-        .first_chunk()
-        .map(|b| u32::from_be_bytes(*b))
-}
-
-fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
-    bytes
-        .get(at..)?
-        .first_chunk()
-        .map(|b| u64::from_be_bytes(*b))
-}
-
-/// The boxes within `bytes`: name and content. Ends at the first that does not fit.
-fn boxes(mut bytes: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
-    std::iter::from_fn(move || {
-        let size = u32_at(bytes, 0)? as usize;
-        let size = if size == 0 { bytes.len() } else { size };
-        if size < 8 || size > bytes.len() {
-            return None;
-        }
-        let (this, rest) = bytes.split_at(size);
-        bytes = rest;
-        Some((&this[4..8], &this[8..]))
-    })
-}
-
-fn child<'a>(bytes: &'a [u8], name: &[u8; 4]) -> Option<&'a [u8]> {
-    boxes(bytes)
-        .find(|(n, _)| n == name)
-        .map(|(_, content)| content)
-}
-
-fn descend<'a>(bytes: &'a [u8], path: &[&[u8; 4]]) -> Option<&'a [u8]> {
-    path.iter()
-        .try_fold(bytes, |bytes, name| child(bytes, name))
-}
-
-/// The rows of a counted table: `width` numbers of four bytes in each.
-fn rows(table: &[u8], width: usize) -> Option<impl Iterator<Item = &[u8]>> {
-    let count = u32_at(table, 4)? as usize;
-    let bytes = table.get(8..)?.get(..count.checked_mul(4 * width)?)?;
-    Some(bytes.chunks_exact(4 * width))
 }
 
 fn parse_moov(moov: &[u8], file_len: u64) -> Parsed<Index> {
@@ -311,173 +232,6 @@ fn quarter_turns(tkhd: &[u8]) -> u8 {
         (0, -1, 1, 0) => 3,
         _ => 0,
     }
-}
-
-/// The part of the track that is shown, in its ticks.
-fn edit(elst: &[u8], scale: u32, movie_scale: u32) -> Parsed<(i64, i64)> {
-    let wide = elst.first() == Some(&1);
-    let table = rows(elst, if wide { 5 } else { 3 }).ok_or("edit list is cut short")?;
-    let mut parts = Vec::new();
-    for row in table {
-        let (duration, start) = if wide {
-            (
-                u64_at(row, 0).unwrap_or(0),
-                u64_at(row, 8).unwrap_or(0) as i64,
-            )
-        } else {
-            let start = u32_at(row, 4).unwrap_or(0) as i32;
-            (u64::from(u32_at(row, 0).unwrap_or(0)), i64::from(start))
-        };
-        // A start of -1 is a pause before the first picture.
-        if start >= 0 {
-            parts.push((start, duration));
-        }
-    }
-    match parts[..] {
-        [] => Ok((i64::MIN, i64::MAX)),
-        [(start, 0)] => Ok((start, i64::MAX)),
-        [(start, duration)] => {
-            let ticks = u128::from(duration) * u128::from(scale);
-            // Rounded up: the movie's clock may be coarser than the track's.
-            let ticks = ticks.div_ceil(u128::from(movie_scale));
-            let end = start.saturating_add(i64::try_from(ticks).unwrap_or(i64::MAX));
-            Ok((start, end))
-        }
-        _ => Err(Problem::Unsupported(
-            "a video with several edits is not read here".into(),
-        )),
-    }
-}
-
-/// The samples in the order of decoding, and how many ticks they last together.
-fn samples(stbl: &[u8], file_len: u64) -> Parsed<(Vec<SampleAt>, u64)> {
-    let sizes = sizes(stbl, file_len)?;
-    if sizes.is_empty() {
-        return Err("video track holds no pictures".into());
-    }
-    let offsets = offsets(stbl, &sizes, file_len)?;
-    let (times, ticks) = times_of(stbl, sizes.len())?;
-    let mut samples: Vec<_> = sizes
-        .iter()
-        .zip(offsets)
-        .zip(times)
-        .map(|((&size, offset), time)| SampleAt {
-            offset,
-            size,
-            time,
-            is_key: false,
-        })
-        .collect();
-    match child(stbl, b"stss") {
-        // Without a list, every picture is a key.
-        None => samples.iter_mut().for_each(|sample| sample.is_key = true),
-        Some(stss) => {
-            for row in rows(stss, 1).ok_or("list of key pictures is cut short")? {
-                let number = u32_at(row, 0).unwrap_or(0) as usize;
-                if let Some(sample) = samples.get_mut(number.wrapping_sub(1)) {
-                    sample.is_key = true;
-                }
-            }
-        }
-    }
-    Ok((samples, ticks))
-}
-
-fn sizes(stbl: &[u8], file_len: u64) -> Parsed<Vec<u32>> {
-    let stsz = child(stbl, b"stsz").ok_or("has no table of sizes")?;
-    let cut = "table of sizes is cut short";
-    let one_size = u32_at(stsz, 4).ok_or(cut)?;
-    let count = u64::from(u32_at(stsz, 8).ok_or(cut)?);
-    if count > MAX_SAMPLES {
-        let reason = format!("more than {MAX_SAMPLES} pictures are not read here");
-        return Err(Problem::Unsupported(reason));
-    }
-    if one_size > 0 {
-        if u64::from(one_size) * count > file_len {
-            return Err("is shorter than its pictures".into());
-        }
-        return Ok(vec![one_size; count as usize]);
-    }
-    let table = stsz
-        .get(12..)
-        .and_then(|table| table.get(..count as usize * 4))
-        .ok_or(cut)?;
-    Ok(table
-        .chunks_exact(4)
-        .filter_map(|row| u32_at(row, 0))
-        .collect())
-}
-
-/// Where each sample begins; all lie within the file.
-fn offsets(stbl: &[u8], sizes: &[u32], file_len: u64) -> Parsed<Vec<u64>> {
-    let cut = "table of chunks is cut short";
-    let chunks: Vec<u64> = if let Some(stco) = child(stbl, b"stco") {
-        let rows = rows(stco, 1).ok_or(cut)?;
-        rows.filter_map(|row| u32_at(row, 0))
-            .map(u64::from)
-            .collect()
-    } else {
-        let co64 = child(stbl, b"co64").ok_or("has no table of chunks")?;
-        rows(co64, 2)
-            .ok_or(cut)?
-            .filter_map(|row| u64_at(row, 0))
-            .collect()
-    };
-    let stsc = child(stbl, b"stsc").ok_or("has no table of samples in chunks")?;
-    let mut runs = rows(stsc, 3)
-        .ok_or("table of samples in chunks is cut short")?
-        .peekable();
-    let mut per_chunk = 0;
-    let mut offsets = Vec::with_capacity(sizes.len());
-    for (&chunk, number) in chunks.iter().zip(1u32..) {
-        while let Some(row) =
-            runs.next_if(|row| u32_at(row, 0).is_some_and(|first| first <= number))
-        {
-            per_chunk = u32_at(row, 4).unwrap_or(0);
-        }
-        let mut at = chunk;
-        let rest = &sizes[offsets.len()..];
-        for &size in rest.iter().take(per_chunk as usize) {
-            offsets.push(at);
-            at = at.saturating_add(u64::from(size));
-            if at > file_len {
-                return Err("is shorter than its index says".into());
-            }
-        }
-    }
-    if offsets.len() < sizes.len() {
-        return Err("has fewer chunks than pictures need".into());
-    }
-    Ok(offsets)
-}
-
-/// When each of `count` samples is shown, and how many ticks they last together.
-fn times_of(stbl: &[u8], count: usize) -> Parsed<(Vec<i64>, u64)> {
-    let stts = child(stbl, b"stts").ok_or("has no table of times")?;
-    let mut times = Vec::with_capacity(count);
-    let mut now = 0u64;
-    for row in rows(stts, 2).ok_or("table of times is cut short")? {
-        let (run, step) = (u32_at(row, 0).unwrap_or(0), u32_at(row, 4).unwrap_or(0));
-        for _ in 0..(run as usize).min(count - times.len()) {
-            times.push(now as i64);
-            // At most 2^22 samples of 2^32 ticks: no overflow.
-            now += u64::from(step);
-        }
-    }
-    if times.len() < count {
-        return Err("table of times has too few entries".into());
-    }
-    if let Some(ctts) = child(stbl, b"ctts") {
-        let mut at = 0;
-        for row in rows(ctts, 2).ok_or("table of reordering is cut short")? {
-            let run = u32_at(row, 0).unwrap_or(0) as usize;
-            let shift = i64::from(u32_at(row, 4).unwrap_or(0) as i32);
-            let end = at + run.min(count - at);
-            times[at..end].iter_mut().for_each(|time| *time += shift);
-            at = end;
-        }
-    }
-    Ok((times, now))
 }
 
 /// The text of the comment item in the metadata list.

@@ -1,10 +1,12 @@
 //! MP4 with H.264: written and read inside this program, by the bundled OpenH264.
 
+mod boxes;
 mod decode;
 mod demux;
 mod encode;
 mod mux;
 mod sps;
+mod tables;
 
 use std::io::{Cursor, Read, Seek};
 use std::path::Path;

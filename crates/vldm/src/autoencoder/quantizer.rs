@@ -63,7 +63,11 @@ mod tests {
     fn every_entry_is_its_own_nearest() {
         let codebook = Codebook::new(37, 4, &Init::new(&Device::flex(), 3));
         let nearest = codebook.nearest(codebook.embedding.weight.val());
-        let nearest: Vec<i64> = nearest.into_data().convert::<i64>().to_vec().expect("i64");
+        let nearest: Vec<i64> = nearest
+            .into_data()
+            .convert::<i64>()
+            .try_to_vec()
+            .expect("i64");
         assert_eq!(nearest, (0..37).collect::<Vec<i64>>());
         let entries = codebook.embedding.weight.val().reshape([1, 1, 37, 4]);
         let quantised = codebook.forward(entries.clone());

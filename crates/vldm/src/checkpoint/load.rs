@@ -95,6 +95,22 @@ pub struct LoadReport {
     pub copied_bytes: usize,
 }
 
+impl LoadReport {
+    fn empty(weights: &Weights, options: &LoadOptions) -> Self {
+        Self {
+            part: options.part.clone(),
+            path: weights.path().to_path_buf(),
+            loaded: 0,
+            elements: 0,
+            new: Vec::new(),
+            unused: Vec::new(),
+            dtypes: (weights.stored_dtype(), options.dtype),
+            shared_bytes: 0,
+            copied_bytes: 0,
+        }
+    }
+}
+
 impl fmt::Display for LoadReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
@@ -288,15 +304,11 @@ fn check<M: Module>(
     }
     weights.mark_used(used);
     let report = LoadReport {
-        part: options.part.clone(),
-        path: weights.path().to_path_buf(),
         loaded: plan.len(),
         elements,
         new,
         unused,
-        dtypes: (weights.stored_dtype(), options.dtype),
-        shared_bytes: 0,
-        copied_bytes: 0,
+        ..LoadReport::empty(weights, options)
     };
     Ok((plan, report))
 }

@@ -110,7 +110,7 @@ fn blur_rows(plane: &Plane, kernel: &[f64]) -> Plane {
     let (width, half) = (plane.width, kernel.len() / 2);
     let mirrored = |i: usize| {
         // `i` counts from `half` pixels before the row.
-        let i = if i < half { half - i } else { i - half };
+        let i = half.abs_diff(i);
         if i < width { i } else { 2 * (width - 1) - i }
     };
     let mut values = Vec::with_capacity(plane.values.len());

@@ -60,10 +60,14 @@ pub(super) fn parameter_counts(description: &ModelDescription) -> Vec<(&'static 
 }
 
 pub(super) fn load(description: ModelDescription, settings: &LoadSettings) -> Result<Model> {
+    let seed = match description.source {
+        Source::Random(seed) => seed,
+        _ => 0,
+    };
     let mut loader = Loader {
         source: description.source.clone(),
         settings,
-        init: Init::new(&settings.device, 0),
+        init: Init::new(&settings.device, seed),
         reports: Vec::new(),
     };
     let unet = loader.unet(&description)?;
@@ -123,8 +127,8 @@ impl Loader<'_> {
                     .unwrap_or(&names[0]);
                 folder.part(name)?
             }
-            Source::SingleFile(..) => {
-                return Err(Error::Config("a single file has no folders".into()));
+            Source::SingleFile(..) | Source::Random(_) => {
+                return Err(Error::Config("only a model's folder has folders".into()));
             }
         };
         Ok(Weights::open(path)?)
@@ -140,6 +144,7 @@ impl Loader<'_> {
         let layers = own.map(|temporal| TemporalLayers::new(&config, temporal, &self.init));
         let shared = layers.is_some();
         let (module, mut temporal) = match self.source.clone() {
+            Source::Random(_) => (module, layers),
             Source::SingleFile(file, weights) => {
                 let module = self.fill(module, ("unet", true), &weights, &file.unet_keys())?;
                 let keys = file.temporal_keys();
@@ -202,6 +207,7 @@ impl Loader<'_> {
         let shared = layers.is_some();
         let names = ("autoencoder", "decoder, temporal layers");
         let (module, temporal) = match self.source.clone() {
+            Source::Random(_) => (module, layers),
             Source::SingleFile(file, weights) => {
                 let keys = file.autoencoder_keys();
                 let module = self.fill(module, (names.0, true), &weights, &keys)?;
@@ -233,6 +239,7 @@ impl Loader<'_> {
         };
         let module = ClipTextEncoder::new(config, &self.init);
         let module = match self.source.clone() {
+            Source::Random(_) => module,
             Source::SingleFile(file, weights) => {
                 let keys = file.text_keys().unwrap_or_else(|| Box::new(Identity));
                 self.fill(module, ("text encoder", true), &weights, &*keys)?
@@ -255,6 +262,7 @@ impl Loader<'_> {
         };
         let module = ClipVisionEncoder::new(config, &self.init);
         let module = match self.source.clone() {
+            Source::Random(_) => module,
             Source::SingleFile(file, weights) => match file.vision_keys() {
                 Some(keys) => self.fill(module, ("image encoder", true), &weights, &keys)?,
                 None => return Ok(None),

@@ -27,6 +27,7 @@ use crate::autoencoder::{
 use crate::checkpoint::LoadReport;
 use crate::diffusion::Parameterization;
 use crate::error::Result;
+use crate::preset::Preset;
 use crate::text::{
     ClipTextConfig, ClipTextEncoder, ClipVisionConfig, ClipVisionEncoder, Tokenizer,
 };
@@ -145,6 +146,14 @@ impl ModelDescription {
             noise.parameterization = parameterization;
         }
         Ok(description)
+    }
+
+    /// A preset's model with fresh weights from `seed`, for measuring and for trying things out.
+    ///
+    /// # Errors
+    /// [`Error::Config`](crate::Error::Config) when the preset is a stack of several models.
+    pub fn from_preset(preset: &Preset, seed: u64) -> Result<Self> {
+        open::preset(preset, seed)
     }
 
     /// Exact parameter counts by part, nothing allocated: (part, count).

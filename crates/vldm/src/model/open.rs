@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{ModelDescription, NoiseDescription, StackConfig, UsualSettings, foreign, noise};
+use super::{
+    AutoencoderDescription, ModelDescription, NoiseDescription, StackConfig, UNetDescription,
+    UsualSettings, foreign, noise,
+};
 use crate::checkpoint::Weights;
 use crate::checkpoint::config::{
     ClipTextConfig, ClipVisionConfig, DiffusersAutoencoderConfig, DiffusersNoiseConfig,
@@ -12,6 +15,7 @@ use crate::checkpoint::config::{
 use crate::checkpoint::single_file::{Family, SingleFile};
 use crate::diffusion::Parameterization;
 use crate::error::{Error, Result};
+use crate::preset::Preset;
 
 /// Where the weights are.
 #[derive(Debug, Clone)]
@@ -20,6 +24,8 @@ pub(super) enum Source {
     Pipeline(ModelFolder),
     /// The folder of one part.
     Part(PathBuf),
+    /// Nowhere: fresh values from a seed.
+    Random(u64),
     /// All parts in one file.
     SingleFile(Box<SingleFile>, Arc<Weights>),
 }
@@ -60,6 +66,43 @@ fn empty(path: PathBuf, kind: String, source: Source) -> ModelDescription {
         note: None,
         source,
     }
+}
+
+/// A preset's model with random weights.
+pub(super) fn preset(preset: &Preset, seed: u64) -> Result<ModelDescription> {
+    let path = PathBuf::from(&preset.name);
+    let kind = format!("{} (random weights)", preset.summary);
+    let noise = match (&preset.diffusion, &preset.sampling) {
+        (Some(diffusion), Some(sampling)) => Some(NoiseDescription {
+            schedule: diffusion.schedule,
+            parameterization: diffusion.parameterization,
+            steps: sampling.spacing,
+            ddim_final_sigma: sampling.spacing.final_sigma,
+            sampler: sampling.sampler,
+        }),
+        _ => None,
+    };
+    let frames = preset.clip.as_ref().map(|clip| clip.num_frames);
+    Ok(ModelDescription {
+        unet: preset.unet.clone().map(|config| UNetDescription {
+            config,
+            temporal: preset.temporal.clone(),
+            sample_size: None,
+            num_frames: frames,
+        }),
+        autoencoder: preset
+            .autoencoder
+            .clone()
+            .map(|config| AutoencoderDescription {
+                config,
+                temporal: preset.temporal_decoder,
+            }),
+        text_encoder: preset.text_encoder.clone(),
+        image_encoder: preset.image_encoder.clone(),
+        noise,
+        note: Some("this model has random weights: its output means nothing".into()),
+        ..empty(path, kind, Source::Random(seed))
+    })
 }
 
 fn pipeline(path: PathBuf, folder: ModelFolder) -> Result<ModelDescription> {

@@ -15,7 +15,7 @@ use crate::checkpoint::{
     CheckpointError, Metadata, SaveOptions, save as save_module, write_atomically,
 };
 use crate::error::{Error, Result};
-use crate::unet::{ProjectionLayout, TemporalConfig, TemporalLayers};
+use crate::unet::{NormEps, ProjectionLayout, TemporalConfig, TemporalLayers};
 
 /// How a model is written.
 #[derive(Debug, Clone)]
@@ -189,7 +189,11 @@ impl Writer<'_> {
     fn unet(&mut self, part: &VideoUNet, model: &Model) -> Result<()> {
         let described = model.description.unet.as_ref();
         let name = "diffusion_pytorch_model.safetensors";
-        let own_temporal = described.and_then(|unet| unet.temporal.as_ref());
+        // diffusers keeps both kinds of layers in one file for this family only.
+        let own_temporal = match part.config.norm_eps {
+            NormEps::StableVideoDiffusion => described.and_then(|unet| unet.temporal.as_ref()),
+            NormEps::Uniform { .. } => None,
+        };
         let frames = described.and_then(|unet| unet.num_frames);
         let sample_size = described.and_then(|unet| unet.sample_size);
         let config = to_foreign::unet(

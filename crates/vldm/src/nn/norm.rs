@@ -22,7 +22,7 @@ impl GroupNorm {
     /// `groups` must divide `channels`; `eps` is added to the variance.
     pub fn new(groups: usize, channels: usize, eps: f64, init: &Init) -> Self {
         assert!(
-            channels % groups == 0,
+            channels.is_multiple_of(groups),
             "group normalisation: {groups} groups do not divide {channels} channels"
         );
         Self {

@@ -49,7 +49,7 @@ pub enum Progress {
         of: usize,
     },
     /// A sample is finished.
-    Finished(Sample),
+    Finished(Box<Sample>),
 }
 
 /// One finished sample.
@@ -83,12 +83,15 @@ pub struct Generation<'m> {
 enum State {
     BetweenSamples,
     Sampling(Box<SamplingState>),
-    Decoding {
-        latents: Tensor<5>,
-        chunk: usize,
-        pixels: Vec<Tensor<4>>,
-    },
+    Decoding(Box<DecodingState>),
     Over,
+}
+
+#[derive(Debug)]
+struct DecodingState {
+    latents: Tensor<5>,
+    chunk: usize,
+    pixels: Vec<Tensor<4>>,
 }
 
 #[derive(Debug)]
@@ -197,11 +200,7 @@ impl<'m> Generation<'m> {
                 self.advance(State::Sampling(Box::new(start)))
             }
             State::Sampling(run) => self.sample_step(*run).map(Some),
-            State::Decoding {
-                latents,
-                chunk,
-                pixels,
-            } => self.decode_step(latents, chunk, pixels).map(Some),
+            State::Decoding(run) => self.decode_step(*run).map(Some),
         }
     }
 
@@ -215,11 +214,12 @@ impl<'m> Generation<'m> {
                 true => run.x,
                 false => run.x.mul_scalar(last.alpha()),
             };
-            let state = State::Decoding {
+            let run = DecodingState {
                 latents: latents.clone(),
                 chunk: 0,
                 pixels: Vec::new(),
             };
+            let state = State::Decoding(Box::new(run));
             return Ok((Progress::Latents { sample, latents }, state));
         }
         let denoised = self.runner.step(&mut run)?;
@@ -233,12 +233,7 @@ impl<'m> Generation<'m> {
         Ok((progress, State::Sampling(Box::new(run))))
     }
 
-    fn decode_step(
-        &mut self,
-        latents: Tensor<5>,
-        chunk: usize,
-        mut pixels: Vec<Tensor<4>>,
-    ) -> Result<(Progress, State)> {
+    fn decode_step(&mut self, mut run: DecodingState) -> Result<(Progress, State)> {
         let Plan {
             frames,
             decode_chunk,
@@ -246,28 +241,23 @@ impl<'m> Generation<'m> {
         } = self.runner.plan;
         let part = self.runner.autoencoder;
         let chunks = DecodeChunks::new(frames, decode_chunk, part.temporal.is_some());
-        if chunk == chunks.len() {
-            let sample = self.runner.finish(self.next_sample, latents, pixels)?;
+        if run.chunk == chunks.len() {
+            let sample = self.runner.finish(self.next_sample, run)?;
             self.next_sample += 1;
-            return Ok((Progress::Finished(sample), State::BetweenSamples));
+            let progress = Progress::Finished(Box::new(sample));
+            return Ok((progress, State::BetweenSamples));
         }
-        let ranges = chunks.chunk(chunk);
-        let done = ranges.0.end;
-        let cast = latents.clone().cast(self.runner.model.dtype);
-        pixels.push(decode_latents(part, &cast, ranges)?.cast(burn::tensor::DType::F32));
+        let ranges = chunks.chunk(run.chunk);
         let progress = Progress::Decoded {
             sample: self.next_sample,
-            frames: done,
+            frames: ranges.0.end,
             of: frames,
         };
-        Ok((
-            progress,
-            State::Decoding {
-                latents,
-                chunk: chunk + 1,
-                pixels,
-            },
-        ))
+        let latents = run.latents.clone().cast(self.runner.model.dtype);
+        let pixels = decode_latents(part, &latents, ranges)?;
+        run.pixels.push(pixels.cast(burn::tensor::DType::F32));
+        run.chunk += 1;
+        Ok((progress, State::Decoding(Box::new(run))))
     }
 }
 
@@ -371,12 +361,7 @@ impl Runner<'_> {
             return Err(Error::Input("the model has no image encoder".into()));
         };
         let (device, dtype) = (&self.model.device, self.model.dtype);
-        let Plan {
-            width,
-            height,
-            frames,
-            ..
-        } = self.plan;
+        let frames = self.plan.frames;
         let size = self
             .model
             .description
@@ -392,6 +377,35 @@ impl Runner<'_> {
         let pixels = TensorData::new(values, [1, 3, size, size]);
         let embedding = encoder.forward(Tensor::<4>::from_data(pixels, device).cast(dtype));
 
+        let latents = self.picture_latents(picture, seeded, given)?;
+        let [_, c, h, w] = latents.dims();
+        let scalars = [
+            self.plan.fps.as_f64() - 1.0,
+            self.plan.motion_bucket,
+            self.plan.noise_augmentation,
+        ];
+        let tokens: Tensor<3> = embedding.unsqueeze_dim(1); // [1, 1, width]
+        Ok(Condition {
+            unconditional: tokens.zeros_like(),
+            tokens,
+            picture: Some(PictureCondition {
+                latents: latents
+                    .reshape([1, 1, c, h, w])
+                    .expand([1, frames, c, h, w]),
+                scalars: Tensor::<1>::from_floats(scalars.map(|v| v as f32), device).unsqueeze(),
+            }),
+        })
+    }
+
+    /// The latents of the picture with its augmentation noise, not scaled.
+    fn picture_latents(
+        &self,
+        picture: &Frame,
+        seeded: &SampleNoise,
+        given: &GivenTensors,
+    ) -> Result<Tensor<4>> {
+        let (device, dtype) = (&self.model.device, self.model.dtype);
+        let Plan { width, height, .. } = self.plan;
         let resized = vldm_media::resize(picture, width as u32, height as u32, Filter::Lanczos)?;
         let noise = match &given.image_noise {
             Some(noise) if noise.dims() == [1, 3, height, width] => noise.clone(),
@@ -407,28 +421,11 @@ impl Runner<'_> {
         };
         let strength = self.plan.noise_augmentation;
         let pixels = frame_to_pixels(&resized, device) + noise.mul_scalar(strength);
-        let latents = self
+        Ok(self
             .autoencoder
             .autoencoder
             .encode(pixels.cast(dtype))
-            .mode();
-        let [_, c, h, w] = latents.dims();
-        let scalars = [
-            self.plan.fps.as_f64() - 1.0,
-            self.plan.motion_bucket,
-            strength,
-        ];
-        let tokens: Tensor<3> = embedding.unsqueeze_dim(1); // [1, 1, width]
-        Ok(Condition {
-            unconditional: tokens.zeros_like(),
-            tokens,
-            picture: Some(PictureCondition {
-                latents: latents
-                    .reshape([1, 1, c, h, w])
-                    .expand([1, frames, c, h, w]),
-                scalars: Tensor::<1>::from_floats(scalars.map(|v| v as f32), device).unsqueeze(),
-            }),
-        })
+            .mode())
     }
 
     /// One step of the sampler; returns the clean estimate.
@@ -505,8 +502,8 @@ impl Runner<'_> {
         unfold_frames(output, frames).cast(burn::tensor::DType::F32)
     }
 
-    fn finish(&self, index: usize, latents: Tensor<5>, pixels: Vec<Tensor<4>>) -> Result<Sample> {
-        let pixels = Tensor::cat(pixels, 0);
+    fn finish(&self, index: usize, run: DecodingState) -> Result<Sample> {
+        let pixels = Tensor::cat(run.pixels, 0);
         let frames = (0..self.plan.frames)
             .map(|frame| pixels.clone().narrow(0, frame, 1).squeeze_dim(0))
             .map(|frame| pixels_to_frame(frame, self.plan.steps))
@@ -514,7 +511,7 @@ impl Runner<'_> {
         Ok(Sample {
             index,
             seed: self.plan.seeds[index],
-            latents,
+            latents: run.latents,
             pixels: pixels.clamp(-1.0, 1.0),
             clip: Clip::new(frames, self.plan.fps)?,
         })

@@ -107,33 +107,15 @@ impl Plan {
                 Task::TextToVideo => 50,
                 Task::ImageToVideo => 25,
             });
-        let guidance = request
-            .guidance
-            .or(parts.usual.guidance)
-            .unwrap_or(match parts.task {
-                Task::TextToVideo => Guidance::ClassifierFree { scale: 7.5 },
-                Task::ImageToVideo => Guidance::PerFrame {
-                    first: 1.0,
-                    last: 3.0,
-                },
-            });
+        let guidance = parts.guidance(request);
         let schedule = NoiseSchedule::new(parts.noise.schedule)?;
         let levels = sampler.plan(&schedule, &parts.noise.steps_for(&sampler), steps)?;
         let branches = if guidance.needs_unconditional() { 2 } else { 1 };
         let decode_chunk = request.decode_chunk.unwrap_or(14).min(frames);
+        let weights = description.parameter_counts();
         let memory = MemoryEstimate {
-            weights: description
-                .parameter_counts()
-                .iter()
-                .map(|(_, count)| *count as u64 * bytes_per_value)
-                .sum(),
-            sampling: unet_activations(&parts.unet.config, frames, latent, bytes_per_value),
-            decoding: decoder_activations(
-                &parts.autoencoder.config,
-                decode_chunk,
-                [height, width],
-                bytes_per_value,
-            ),
+            weights: weights.iter().map(|part| part.1 as u64).sum::<u64>() * bytes_per_value,
+            ..parts.activations([frames, decode_chunk], [height, width], bytes_per_value)
         };
         Ok(Self {
             task: parts.task,
@@ -204,6 +186,40 @@ impl<'a> Parts<'a> {
             task,
             temporal,
         })
+    }
+
+    fn guidance(&self, request: &GenerateRequest) -> Guidance {
+        let asked = request.guidance.or(self.usual.guidance);
+        asked.unwrap_or(match self.task {
+            Task::TextToVideo => Guidance::ClassifierFree { scale: 7.5 },
+            Task::ImageToVideo => Guidance::PerFrame {
+                first: 1.0,
+                last: 3.0,
+            },
+        })
+    }
+
+    /// Memory of a network call and of decoding one chunk; no weights.
+    fn activations(
+        &self,
+        [frames, decode_chunk]: [usize; 2],
+        [height, width]: [usize; 2],
+        bytes_per_value: u64,
+    ) -> MemoryEstimate {
+        let factor = self.autoencoder.config.factor();
+        let latent = [height / factor, width / factor];
+        let unet = &self.unet.config;
+        let autoencoder = &self.autoencoder.config;
+        MemoryEstimate {
+            weights: 0,
+            sampling: unet_activations(unet, frames, latent, bytes_per_value),
+            decoding: decoder_activations(
+                autoencoder,
+                decode_chunk,
+                [height, width],
+                bytes_per_value,
+            ),
+        }
     }
 
     fn fps(&self, request: &GenerateRequest) -> Result<Fps> {

@@ -37,8 +37,8 @@ pub struct DiffusersUNetConfig {
     pub linear_projection: bool,
     /// Groups of the group normalisations.
     pub norm_groups: usize,
-    /// ε of the residual blocks' normalisations. Of video models diffusers fixes it by place
-    /// (see `paper.md`, section 13.2) and this is the value of the plain levels.
+    /// ε of the residual blocks' normalisations. Of video models diffusers fixes it by place,
+    /// 1e-6 in levels with transformers and on the way up: this is the value of the plain levels.
     pub norm_eps: f64,
     /// Entries of the table of class vectors (the x4-upscaler's noise level).
     pub class_labels: Option<usize>,

@@ -1,5 +1,5 @@
 //! Single-file checkpoints: the numbering of the original latent diffusion code, and of its video
-//! descendant (SVD), `paper.md` section 13.3.
+//! descendant (SVD).
 //!
 //! Both maps first find the name in diffusers' layout and then renumber it: the two layouts
 //! agree inside transformers, and differ in the blocks around them.

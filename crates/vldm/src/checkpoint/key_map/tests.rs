@@ -363,7 +363,7 @@ fn image_encoders() {
     let ours = clip("vision_model", 2, &top);
     check(
         "transformers_vision_saved",
-        &[(&ClipVisionKeys, ours.clone())],
+        &[(&ClipTextKeys { prefixed: true }, ours.clone())],
     );
     let map = OpenClipKeys {
         prefix: "conditioner.embedders.0.open_clip.model.visual.".into(),
