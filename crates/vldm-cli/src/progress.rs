@@ -1,9 +1,10 @@
 //! Progress bars on standard error, for what takes longer than two seconds.
 
+use std::fmt::Write;
 use std::thread;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 /// How long to stay silent.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -16,7 +17,7 @@ pub(crate) struct Bar(ProgressBar);
 impl Bar {
     /// Work of `length` steps, with the time left.
     pub(crate) fn steps(label: String, length: usize) -> Self {
-        const STEPS: &str = "{msg} [{wide_bar}] {pos}/{len}  {elapsed} gone, {eta} left";
+        const STEPS: &str = "{msg} [{wide_bar}] {pos}/{len}  {elapsed} gone, {left} left";
         Self::new(label, Some(length as u64), STEPS)
     }
 
@@ -29,6 +30,7 @@ impl Bar {
         let bar = ProgressBar::with_draw_target(length, ProgressDrawTarget::hidden());
         let style = ProgressStyle::with_template(template)
             .unwrap_or_else(|_| ProgressStyle::default_bar())
+            .with_key("left", write_time_left)
             .progress_chars("=> ");
         bar.set_style(style);
         bar.set_message(label);
@@ -49,6 +51,15 @@ impl Bar {
     pub(crate) fn set(&self, done: usize) {
         self.0.set_position(done as u64);
     }
+}
+
+/// Nothing is known before the first step is done.
+fn write_time_left(state: &ProgressState, out: &mut dyn Write) {
+    // A bar that cannot be drawn is no reason to stop.
+    let _ = match state.pos() {
+        0 => write!(out, "?"),
+        _ => write!(out, "{:#}", HumanDuration(state.eta())),
+    };
 }
 
 impl Drop for Bar {

@@ -21,7 +21,7 @@ fn an_interrupted_run_leaves_no_output() {
             "--steps",
             "20",
             "--count",
-            "1000",
+            "100",
         ])
         .args(["--width", "16", "--height", "16", "-o", "cat.png"])
         .stdout(Stdio::null())

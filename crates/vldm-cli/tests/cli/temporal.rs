@@ -113,3 +113,59 @@ fn a_stack_says_what_it_is_run_with() {
     assert_eq!((info.num_frames, info.width, info.height), (3, 24, 16));
     assert_eq!(info.fps.to_string(), "12");
 }
+
+#[test]
+fn a_preset_written_to_disk_makes_what_the_preset_makes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let run = |arguments: &[&str]| {
+        let ran = ran(program(folder.path()).args(arguments));
+        assert_eq!(ran.status, 0, "{}", ran.stderr);
+        ran.stderr
+    };
+    let preset = "tiny-sd15-video";
+    run(&["model", "convert", preset, "model", "--weights-seed", "7"]);
+    let settings = [
+        "generate", "-p", "cat", "--width", "16", "--height", "16", "--frames", "2", "--steps", "2",
+    ];
+    let from_preset = [
+        "--model",
+        preset,
+        "--weights-seed",
+        "7",
+        "--save-latents",
+        "a.safetensors",
+        "-o",
+        "a.gif",
+    ];
+    let temporal = "model/temporal/keyframes.safetensors";
+    let from_disk = [
+        "--model",
+        "model",
+        "--temporal",
+        temporal,
+        "--sampler",
+        "ddim",
+        "--eta",
+        "1",
+        "--save-latents",
+        "b.safetensors",
+        "-o",
+        "b.gif",
+    ];
+    let stderr = run(&[settings.as_slice(), &from_preset].concat());
+    assert!(stderr.contains("random weights"), "{stderr}");
+    run(&[settings.as_slice(), &from_disk].concat());
+    let file = |name: &str| folder.path().join(name);
+    assert_close(
+        &file("b.safetensors"),
+        &file("a.safetensors"),
+        "latents",
+        0.0,
+    );
+    assert_close(
+        &file("b.safetensors"),
+        &file("a.safetensors"),
+        "pixels",
+        0.0,
+    );
+}
