@@ -207,12 +207,7 @@ impl Clip {
 
 impl std::fmt::Debug for Clip {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (frames, width, height) = (self.num_frames(), self.width(), self.height());
-        write!(
-            f,
-            "Clip({frames} frames of {width}x{height} at {} fps)",
-            self.fps
-        )
+        write!(f, "Clip({})", crate::probe::Info::from(self))
     }
 }
 

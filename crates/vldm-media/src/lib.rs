@@ -4,7 +4,8 @@
 //! sRGB, a [`Clip`] is frames of one size with a rate.
 //!
 //! - [`write()`] makes MP4 (H.264), GIF, PNG, JPEG and folders of PNG frames; what was written is
-//!   decoded again before it gets its name, and carries what made it.
+//!   decoded again before it gets its name, and carries what made it. [`ClipWriter`] does so frame
+//!   by frame.
 //! - [`read`] takes PNG, JPEG, WebP, folders of pictures, GIF and MP4 (H.264), and everything else
 //!   through `ffmpeg` where that is installed. Files from anywhere are safe to give: damage is an
 //!   error, and [`Limits`] bound what they may allocate.
@@ -44,6 +45,7 @@ mod resample;
 mod resize;
 mod sheet;
 mod write;
+mod writer;
 
 pub use error::{Error, Result};
 pub use fps::Fps;
@@ -57,3 +59,4 @@ pub use sheet::{contact_sheet, contact_sheet_of};
 pub use write::{
     WriteOptions, check_output, check_writable, sidecar_path, write, write_image, write_sidecar,
 };
+pub use writer::ClipWriter;

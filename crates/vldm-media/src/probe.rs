@@ -26,3 +26,16 @@ impl From<&Clip> for Info {
         }
     }
 }
+
+impl std::fmt::Display for Info {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            width,
+            height,
+            num_frames,
+            fps,
+        } = self;
+        let frames = if *num_frames == 1 { "frame" } else { "frames" };
+        write!(f, "{num_frames} {frames} of {width}x{height} at {fps} fps")
+    }
+}

@@ -2,17 +2,16 @@
 //! only then gets its name.
 
 use std::fs;
-use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::atomic::{PendingFile, PendingFolder, parent};
+use crate::atomic::{PendingFile, parent};
 use crate::error::{Error, Result};
 use crate::frame::{Clip, Frame};
-use crate::options::{Limits, ReadOptions};
 use crate::probe::Info;
-use crate::{animation, folder, mp4, picture, read};
+use crate::writer::{self, ClipWriter};
+use crate::{animation, mp4, read};
 
 /// How to write a clip.
 #[derive(Clone, Debug)]
@@ -40,18 +39,18 @@ impl Default for WriteOptions {
 
 impl WriteOptions {
     /// H.264's quantiser: 12 at quality 100, 18 at 85, 51 at 0.
-    fn qp(&self) -> u8 {
+    pub(crate) fn qp(&self) -> u8 {
         12 + ((100 - self.quality.min(100)) as u32 * 39).div_ceil(100) as u8
     }
 
-    fn comment(&self) -> Option<String> {
+    pub(crate) fn comment(&self) -> Option<String> {
         self.metadata.as_ref().map(Value::to_string)
     }
 }
 
 /// What a path's ending asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Target {
+pub(crate) enum Target {
     Mp4,
     Gif,
     Png,
@@ -60,7 +59,7 @@ enum Target {
 }
 
 impl Target {
-    fn of(path: &Path) -> Result<Self> {
+    pub(crate) fn of(path: &Path) -> Result<Self> {
         let text = path.as_os_str().to_string_lossy();
         if text.is_empty() {
             return Err(Error::Input("the output has no name".into()));
@@ -182,37 +181,15 @@ pub fn check_output(path: impl AsRef<Path>, info: &Info) -> Result<()> {
 pub fn write(path: impl AsRef<Path>, clip: &Clip, options: &WriteOptions) -> Result<()> {
     let path = path.as_ref();
     check_output(path, &Info::from(clip))?;
-    let sidecar = match &options.metadata {
-        Some(value) if options.sidecar => Some(pending_sidecar(path, value)?),
-        _ => None,
-    };
-    let comment = options.comment();
-    let comment = comment.as_deref();
-    if Target::of(path)? == Target::Folder {
-        let pending = pending_folder(path, clip, comment)?;
-        return commit(sidecar, path, || pending.commit());
-    }
-    let pending = pending_file(path, clip, options, comment)?;
-    commit(sidecar, path, || pending.commit())
-}
-
-/// Names the `.json` first, so that no output ever stands without it.
-fn commit(
-    sidecar: Option<PendingFile>,
-    path: &Path,
-    output: impl FnOnce() -> Result<()>,
-) -> Result<()> {
-    let had_sidecar = read::exists(&sidecar_path(path));
-    let is_new = sidecar.is_some() && !had_sidecar;
-    if let Some(sidecar) = sidecar {
-        sidecar.commit()?;
-    }
-    output().inspect_err(|_| {
-        if is_new {
-            // The error at hand matters more than this one.
-            let _ = fs::remove_file(sidecar_path(path));
+    if matches!(Target::of(path)?, Target::Mp4 | Target::Folder) {
+        let size = (clip.width(), clip.height());
+        let mut writer = ClipWriter::create(path, size, clip.fps(), options)?;
+        for frame in clip.frames() {
+            writer.push(frame)?;
         }
-    })
+        return writer.finish();
+    }
+    writer::write_whole(path, clip, options)
 }
 
 /// Writes one picture as `.png` or `.jpg`.
@@ -234,7 +211,7 @@ pub fn write_sidecar(path: impl AsRef<Path>, value: &Value) -> Result<PathBuf> {
     Ok(sidecar_path(path))
 }
 
-fn pending_sidecar(path: &Path, value: &Value) -> Result<PendingFile> {
+pub(crate) fn pending_sidecar(path: &Path, value: &Value) -> Result<PendingFile> {
     let sidecar = sidecar_path(path);
     let text = format!("{value:#}\n");
     let pending = PendingFile::with(&sidecar, text.as_bytes())?;
@@ -243,97 +220,4 @@ fn pending_sidecar(path: &Path, value: &Value) -> Result<PendingFile> {
         return Err(Error::verify(&sidecar, "the same text", "another"));
     }
     Ok(pending)
-}
-
-fn pending_folder(path: &Path, clip: &Clip, comment: Option<&str>) -> Result<PendingFolder> {
-    let plain: PathBuf = path.components().collect();
-    let pending = PendingFolder::create(&plain)?;
-    for (number, frame) in clip.frames().iter().enumerate() {
-        let name = folder::frame_name(number);
-        let written = pending.add(&name, &picture::to_png(frame, comment)?)?;
-        let bytes = fs::read(&written).map_err(Error::io("read again", &path.join(&name)))?;
-        verify_exact(&bytes, frame, &path.join(&name))?;
-    }
-    Ok(pending)
-}
-
-fn pending_file(
-    path: &Path,
-    clip: &Clip,
-    options: &WriteOptions,
-    comment: Option<&str>,
-) -> Result<PendingFile> {
-    let frame = &clip.frames()[0];
-    let target = Target::of(path)?;
-    let bytes = match target {
-        Target::Mp4 => mp4::to_bytes(clip, options.qp(), comment.map(str::to_owned))?,
-        Target::Gif => animation::to_gif(clip, options.quality, comment)?,
-        Target::Jpeg => picture::to_jpeg(frame, options.quality, comment)?,
-        Target::Png | Target::Folder => picture::to_png(frame, comment)?,
-    };
-    let pending = PendingFile::with(path, &bytes)?;
-    drop(bytes);
-    let mut file = BufReader::new(pending.reopen()?);
-    if target == Target::Mp4 {
-        mp4::verify(&mut file, clip, path)?;
-        return Ok(pending);
-    }
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes)
-        .map_err(Error::io("read again", path))?;
-    match target {
-        Target::Gif => verify_gif(&bytes, clip, path)?,
-        Target::Jpeg => verify_size(&decode(&bytes, path)?, frame, path)?,
-        _ => verify_exact(&bytes, frame, path)?,
-    }
-    Ok(pending)
-}
-
-/// Reads back what we wrote, whatever its size.
-fn unlimited() -> ReadOptions {
-    ReadOptions {
-        limits: Limits::none(),
-        ..ReadOptions::default()
-    }
-}
-
-fn decode(bytes: &[u8], path: &Path) -> Result<Frame> {
-    read::read_image_bytes(bytes, &unlimited())
-        .map_err(|error| Error::verify(path, "a picture", error.to_string()))
-}
-
-fn verify_exact(bytes: &[u8], frame: &Frame, path: &Path) -> Result<()> {
-    let found = decode(bytes, path)?;
-    verify_size(&found, frame, path)?;
-    if found != *frame {
-        return Err(Error::verify(path, "the same pixels", "others"));
-    }
-    Ok(())
-}
-
-fn verify_size(found: &Frame, frame: &Frame, path: &Path) -> Result<()> {
-    if found.size() != frame.size() {
-        return Err(Error::verify(
-            path,
-            format!("{frame:?}"),
-            format!("{found:?}"),
-        ));
-    }
-    Ok(())
-}
-
-fn verify_gif(bytes: &[u8], clip: &Clip, path: &Path) -> Result<()> {
-    let found = animation::read_gif(bytes, path, &unlimited())
-        .map_err(|error| Error::verify(path, format!("{clip:?}"), error.to_string()))?;
-    let same_size = found.frames()[0].size() == clip.frames()[0].size();
-    // Hundredths of a second are the finest a GIF has.
-    let same_length = (found.seconds() - clip.seconds()).abs() < 0.0051;
-    if !same_size || !same_length || found.num_frames() != clip.num_frames() {
-        return Err(Error::verify(
-            path,
-            format!("{clip:?}"),
-            format!("{found:?}"),
-        ));
-    }
-    Ok(())
 }

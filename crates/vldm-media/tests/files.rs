@@ -13,9 +13,9 @@ use std::path::Path;
 use common::{bars, gradient, names, psnr};
 use serde_json::json;
 use vldm_media::{
-    Clip, Error, Fps, Frame, Info, ReadOptions, WriteOptions, check_output, check_writable,
-    contact_sheet, read, read_image, read_metadata, sidecar_path, write, write_image,
-    write_sidecar,
+    Clip, ClipWriter, Error, Fps, Frame, Info, ReadOptions, WriteOptions, check_output,
+    check_writable, contact_sheet, read, read_image, read_metadata, sidecar_path, write,
+    write_image, write_sidecar,
 };
 
 fn with_metadata() -> WriteOptions {
@@ -303,4 +303,55 @@ fn the_first_frame_of_anything() {
             4
         );
     }
+}
+
+#[test]
+fn a_clip_is_written_frame_by_frame() {
+    let folder = tempfile::tempdir().unwrap();
+    let clip = gradient(33, 17, 5, "10");
+    for name in ["a.mp4", "a.gif", "a/"] {
+        let (whole, parts) = (
+            folder.path().join(name),
+            folder.path().join(format!("by frame {name}")),
+        );
+        write(&whole, &clip, &with_metadata()).unwrap();
+        let mut writer =
+            ClipWriter::create(&parts, (33, 17), clip.fps(), &with_metadata()).unwrap();
+        for frame in clip.frames() {
+            writer.push(frame).unwrap();
+            assert!(!parts.exists());
+        }
+        let other = Frame::filled(32, 17, [0; 3]).unwrap();
+        assert!(
+            writer
+                .push(&other)
+                .unwrap_err()
+                .to_string()
+                .contains("frame 5 has 32x17")
+        );
+        writer.finish().unwrap();
+        let read = |path: &Path| read(path, &ReadOptions::default()).unwrap();
+        assert_eq!(read(&whole), read(&parts), "{name}");
+        assert!(sidecar_path(&parts).exists());
+    }
+    let before = names(folder.path());
+    for name in ["b.mp4", "b.gif", "b/"] {
+        let path = folder.path().join(name);
+        let mut unfinished =
+            ClipWriter::create(&path, (33, 17), clip.fps(), &with_metadata()).unwrap();
+        unfinished.push(&clip.frames()[0]).unwrap();
+        drop(unfinished);
+        let empty = ClipWriter::create(&path, (33, 17), clip.fps(), &with_metadata()).unwrap();
+        assert!(empty.finish().is_err());
+    }
+    assert!(
+        ClipWriter::create(
+            folder.path().join("c.mp4"),
+            (8, 8),
+            Fps::FILM,
+            &with_metadata()
+        )
+        .is_err()
+    );
+    assert_eq!(names(folder.path()), before);
 }

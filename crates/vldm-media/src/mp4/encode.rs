@@ -13,7 +13,8 @@ use openh264::{OpenH264API, Timestamp};
 
 use crate::color::{Yuv420, to_yuv420};
 use crate::error::{Error, Result};
-use crate::frame::Clip;
+use crate::fps::Fps;
+use crate::frame::Frame;
 use crate::mp4::mux::{Sample, Track};
 use crate::mp4::{MAX_SIDES, MIN_SIDE};
 
@@ -30,39 +31,69 @@ pub(crate) fn check_size(width: u32, height: u32) -> Result<()> {
     Ok(())
 }
 
-pub(crate) fn encode(clip: &Clip, qp: u8, comment: Option<String>) -> Result<Track> {
-    check_size(clip.width(), clip.height())?;
-    let api = OpenH264API::from_source();
-    let mut encoder = Encoder::with_api_config(api, config(clip, qp)).map_err(refused)?;
-    let mut track = Track {
-        width: clip.width().next_multiple_of(2) as u16,
-        height: clip.height().next_multiple_of(2) as u16,
-        fps: clip.fps(),
-        sps: Vec::new(),
-        pps: Vec::new(),
-        samples: Vec::with_capacity(clip.num_frames()),
-        comment,
-        tool: format!("vldm {}", env!("CARGO_PKG_VERSION")),
-    };
-    for (number, frame) in clip.frames().iter().enumerate() {
+/// An MP4 file in the making: takes frames one by one, keeps only what is encoded.
+pub(crate) struct Encoding {
+    encoder: Encoder,
+    track: Track,
+}
+
+impl std::fmt::Debug for Encoding {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.track.fmt(f)
+    }
+}
+
+impl Encoding {
+    /// Nothing yet; `qp` is H.264's quantiser, 12 (finest) to 51.
+    pub(crate) fn new(width: u32, height: u32, fps: Fps, qp: u8) -> Result<Self> {
+        check_size(width, height)?;
+        let api = OpenH264API::from_source();
+        let config = config(width, height, fps, qp);
+        Ok(Self {
+            encoder: Encoder::with_api_config(api, config).map_err(refused)?,
+            track: Track {
+                width: width.next_multiple_of(2) as u16,
+                height: height.next_multiple_of(2) as u16,
+                fps,
+                sps: Vec::new(),
+                pps: Vec::new(),
+                samples: Vec::new(),
+                comment: None,
+                tool: format!("vldm {}", env!("CARGO_PKG_VERSION")),
+            },
+        })
+    }
+
+    /// Encodes the next frame, which has the size of all.
+    pub(crate) fn push(&mut self, frame: &Frame) -> Result<()> {
+        let number = self.track.samples.len();
         let yuv = to_yuv420(frame);
-        let time = Timestamp::from_millis((clip.fps().seconds(number) * 1000.0) as u64);
-        let stream = encoder.encode_at(&slices(&yuv), time).map_err(refused)?;
+        let time = Timestamp::from_millis((self.track.fps.seconds(number) * 1000.0) as u64);
+        let stream = self
+            .encoder
+            .encode_at(&slices(&yuv), time)
+            .map_err(refused)?;
         let is_key = stream.frame_type() == FrameType::IDR;
-        let sample = track.sample(&stream.to_vec(), is_key);
+        let sample = self.track.sample(&stream.to_vec(), is_key);
         if sample.data.is_empty() {
             return Err(Error::Input(format!(
                 "the H.264 encoder left out frame {number}"
             )));
         }
-        track.samples.push(sample);
+        self.track.samples.push(sample);
+        Ok(())
     }
-    if track.sps.len() < 4 || track.pps.is_empty() {
-        return Err(Error::Input(
-            "the H.264 encoder wrote no parameter sets".into(),
-        ));
+
+    /// The bytes of the file, with a comment.
+    pub(crate) fn finish(mut self, comment: Option<String>) -> Result<Vec<u8>> {
+        if self.track.sps.len() < 4 || self.track.pps.is_empty() {
+            return Err(Error::Input(
+                "the H.264 encoder wrote no parameter sets".into(),
+            ));
+        }
+        self.track.comment = comment;
+        Ok(self.track.to_file())
     }
-    Ok(track)
 }
 
 fn refused(error: openh264::Error) -> Error {
@@ -74,10 +105,10 @@ fn slices(yuv: &Yuv420) -> YUVSlices<'_> {
     YUVSlices::new((&yuv.y, &yuv.u, &yuv.v), (yuv.width, yuv.height), strides)
 }
 
-fn config(clip: &Clip, qp: u8) -> EncoderConfig {
-    let fps = clip.fps().as_f64();
+fn config(width: u32, height: u32, fps: Fps, qp: u8) -> EncoderConfig {
+    let fps = fps.as_f64();
     // Decides nothing but the level written into the stream.
-    let bits = f64::from(clip.width()) * f64::from(clip.height()) * fps / 4.0;
+    let bits = f64::from(width) * f64::from(height) * fps / 4.0;
     EncoderConfig::new()
         .rate_control_mode(RateControlMode::Bufferbased)
         .qp(QpRange::new(qp, qp))

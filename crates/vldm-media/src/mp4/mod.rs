@@ -12,44 +12,44 @@ use std::io::{Cursor, Read, Seek};
 use std::path::Path;
 
 pub(crate) use decode::{probe, read};
-pub(crate) use encode::check_size;
+pub(crate) use encode::{Encoding, check_size};
 
 use crate::error::{Error, Result};
 use crate::frame::Clip;
 use crate::options::{Limits, ReadOptions};
+use crate::probe::Info;
 
 /// The largest sides of a picture that the bundled encoder takes: the longer, the shorter.
 pub(crate) const MAX_SIDES: (u32, u32) = (3840, 2160);
 /// The shortest side that it takes.
 pub(crate) const MIN_SIDE: u32 = 16;
 
-/// The bytes of an MP4 file with `clip`; `qp` is H.264's quantiser, 12 (finest) to 51.
-pub(crate) fn to_bytes(clip: &Clip, qp: u8, comment: Option<String>) -> Result<Vec<u8>> {
-    Ok(encode::encode(clip, qp, comment)?.to_file())
-}
-
-/// Decodes what was written as `path` and compares size, count and rate with `clip`.
-pub(crate) fn verify(reader: &mut (impl Read + Seek), clip: &Clip, path: &Path) -> Result<()> {
-    let even = |side: u32| side.next_multiple_of(2);
-    let (width, height) = (even(clip.width()), even(clip.height()));
+/// Decodes what was written as `path` and compares size, count and rate with `written`.
+pub(crate) fn verify(reader: &mut (impl Read + Seek), written: &Info, path: &Path) -> Result<()> {
     let options = ReadOptions {
         limits: Limits::none(),
         ..ReadOptions::default()
     };
-    let mut count = 0;
     let video = decode::open(reader, path, &options.limits)?;
-    let (fps, color, size) = (video.fps(), video.color(), video.size());
+    let (fps, color, (width, height)) = (video.fps(), video.color(), video.size());
+    let mut num_frames = 0;
     video.each(&options, |_| {
-        count += 1;
+        num_frames += 1;
         Ok(())
     })?;
-    let describe = |count: usize, fps, size: (u32, u32)| {
-        format!("{count} frames of {}x{} at {fps} fps", size.0, size.1)
+    let found = Info {
+        width,
+        height,
+        num_frames,
+        fps,
     };
-    let expected = describe(clip.num_frames(), clip.fps(), (width, height));
-    let found = describe(count, fps, size);
+    let expected = Info {
+        width: written.width.next_multiple_of(2),
+        height: written.height.next_multiple_of(2),
+        ..*written
+    };
     if expected != found {
-        return Err(Error::verify(path, expected, found));
+        return Err(Error::verify(path, expected.to_string(), found.to_string()));
     }
     if color != Some(sps::Color::BT709) {
         return Err(Error::verify(path, "BT.709 colours", format!("{color:?}")));
