@@ -3,7 +3,7 @@
 //! The first and the last step of everything else. Knows nothing of tensors: a [`Frame`] is 8-bit
 //! sRGB, a [`Clip`] is frames of one size with a rate.
 //!
-//! - [`write`] makes MP4 (H.264), GIF, PNG, JPEG and folders of PNG frames; what was written is
+//! - [`write()`] makes MP4 (H.264), GIF, PNG, JPEG and folders of PNG frames; what was written is
 //!   decoded again before it gets its name, and carries what made it.
 //! - [`read`] takes PNG, JPEG, WebP, folders of pictures, GIF and MP4 (H.264), and everything else
 //!   through `ffmpeg` where that is installed. Files from anywhere are safe to give: damage is an

@@ -144,7 +144,7 @@ fn check_folder_is_free(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Whether [`write`] would take such a clip for such a path. Ask before the frames are made.
+/// Whether [`write()`] would take such a clip for such a path. Ask before the frames are made.
 ///
 /// # Errors
 /// As [`check_writable`], and what the format cannot hold.
@@ -218,7 +218,7 @@ fn commit(
 /// Writes one picture as `.png` or `.jpg`.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn write_image(path: impl AsRef<Path>, frame: &Frame, options: &WriteOptions) -> Result<()> {
     let clip = Clip::new(vec![frame.clone()], crate::Fps::FILM)?;
     write(path, &clip, options)

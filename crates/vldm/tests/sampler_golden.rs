@@ -60,8 +60,8 @@ struct Config {
 
 impl Config {
     fn preconditioning(&self) -> Preconditioning {
-        let config = if self.timestep_type.as_deref() == Some("continuous") {
-            let (sigma_min, sigma_max) = (self.sigma_min.unwrap(), self.sigma_max.unwrap());
+        let config = if let (Some(sigma_min), Some(sigma_max)) = (self.sigma_min, self.sigma_max) {
+            assert_eq!(self.timestep_type.as_deref(), Some("continuous"));
             NoiseScheduleConfig::Edm {
                 sigma_min,
                 sigma_max,

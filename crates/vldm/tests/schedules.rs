@@ -151,7 +151,7 @@ fn grids_agree_with_every_scheduler() {
         let sigmas: Vec<f64> = plan.levels().iter().map(|level| level.sigma).collect();
         assert_eq!(plan.num_steps(), row.steps);
         // Fractional timesteps carry the rounding of the f32 table they were looked up in.
-        let tolerance = if row.karras { 2e-2 } else { 1e-4 };
+        let tolerance = if row.karras { 1e-3 } else { 1e-4 };
         let worst = excess(&timesteps, &row.timesteps, tolerance, 1e-6);
         assert!(
             worst <= 1.0,

@@ -134,6 +134,16 @@ pub struct Missing {
     pub nearest: Option<String>,
 }
 
+impl Missing {
+    pub(super) fn new(ours: String, theirs: String) -> Self {
+        Self {
+            ours,
+            theirs,
+            nearest: None,
+        }
+    }
+}
+
 /// A tensor of the wrong shape.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Misshapen {

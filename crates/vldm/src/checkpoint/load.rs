@@ -264,14 +264,9 @@ fn check<M: Module>(
     for (ours, shape) in parameters(module) {
         let source = map.source(&ours);
         let Some((dtype, got)) = weights.info(&source.name) else {
-            if options.permits_new(&ours) {
-                new.push(ours);
-            } else {
-                wrong.missing.push(Missing {
-                    ours,
-                    theirs: source.name,
-                    nearest: None,
-                });
+            match options.permits_new(&ours) {
+                true => new.push(ours),
+                false => wrong.missing.push(Missing::new(ours, source.name)),
             }
             continue;
         };

@@ -63,3 +63,33 @@ impl<U: Denoiser, C: Denoiser> Denoiser for Guided<U, C> {
         Ok(self.guidance.combine(unconditional, conditional))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+
+    /// A denoiser that always answers `value`.
+    fn constant(value: f64) -> impl Fn(Tensor<5>, NoiseLevel) -> Result<Tensor<5>> {
+        move |x, _| Ok(x.zeros_like().add_scalar(value))
+    }
+
+    #[test]
+    fn guided_combines_its_branches() {
+        let check = |guidance: Guidance, expected: f32| {
+            let guided = Guided {
+                guidance,
+                unconditional: constant(1.0),
+                conditional: constant(3.0),
+            };
+            let x = Tensor::<5>::zeros([1, 1, 1, 1, 1], &Device::flex());
+            let estimate = guided
+                .denoise(x, NoiseLevel::from_sigma(1.0))
+                .expect("runs");
+            assert_eq!(estimate.into_scalar::<f32>(), expected);
+        };
+        check(Guidance::None {}, 3.0);
+        check(Guidance::Context { scale: 2.0 }, 5.0);
+    }
+}

@@ -18,18 +18,20 @@
 
 mod denoiser;
 mod guidance;
+mod noise_level;
 mod noise_level_sampling;
 mod noise_schedule;
 mod parameterization;
 mod preconditioning;
+mod step_plan;
 mod step_spacing;
 
 pub use denoiser::{Denoiser, Guided};
 pub use guidance::Guidance;
+pub use noise_level::NoiseLevel;
 pub use noise_level_sampling::NoiseLevelSampling;
-pub use noise_schedule::{BetaRange, NoiseLevel, NoiseSchedule, NoiseScheduleConfig};
+pub use noise_schedule::{BetaRange, NoiseSchedule, NoiseScheduleConfig};
 pub use parameterization::Parameterization;
 pub use preconditioning::{Preconditioned, Preconditioning, Scalings};
-pub use step_spacing::{
-    FinalSigma, LevelSpacing, Step, StepGrid, StepPlan, StepSpacing, StepsConfig,
-};
+pub use step_plan::{Step, StepPlan};
+pub use step_spacing::{FinalSigma, LevelSpacing, StepGrid, StepSpacing, StepsConfig};

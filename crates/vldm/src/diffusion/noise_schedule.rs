@@ -13,47 +13,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::NoiseLevel;
 use crate::{Error, Result};
 
 /// `alphas_cumprod` of the last table entry under zero terminal signal: small, but not 0, so
 /// that the ratio of noise to signal stays finite (4096).
 const ZERO_TERMINAL_ALPHA: f64 = 1.0 / 16_777_216.0;
-
-/// One noise level: the standard deviation of the noise and, where known, the number the
-/// network is told for it.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct NoiseLevel {
-    /// Noise per unit of signal, ≥ 0; the noisy variable is `x0 + sigma·noise`.
-    pub sigma: f64,
-    /// What the network reads for this level: an index into a table (possibly between two
-    /// entries), or `0.25·ln(sigma)` for continuous models. `None` if it has to be computed by
-    /// [`NoiseSchedule::timestep_at`].
-    pub timestep: Option<f64>,
-}
-
-impl NoiseLevel {
-    /// No noise: where sampling ends.
-    pub const CLEAN: Self = Self {
-        sigma: 0.0,
-        timestep: None,
-    };
-
-    /// A level known by its standard deviation only.
-    #[must_use]
-    pub fn from_sigma(sigma: f64) -> Self {
-        Self {
-            sigma,
-            timestep: None,
-        }
-    }
-
-    /// `1/√(1 + sigma²)`: the factor from the variance-exploding to the variance-preserving
-    /// variable, and the `α` of the latter.
-    #[must_use]
-    pub fn alpha(&self) -> f64 {
-        1.0 / self.sigma.hypot(1.0)
-    }
-}
 
 /// The ends of a table of β.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

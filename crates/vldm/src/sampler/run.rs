@@ -108,6 +108,7 @@ impl<'a> Sampling<'a> {
 
     fn advance(&mut self, x: Tensor<5>, step: Step) -> Result<Progress> {
         let Stepped { x, denoised } = self.sampler.step(self.denoiser, x, step, self.noise)?;
+        debug_assert_eq!(x.dims(), denoised.dims(), "denoisers keep the shape");
         let finite: bool = x.clone().is_finite().all().into_scalar();
         if !finite {
             return Err(Error::NonFinite { step: step.index });

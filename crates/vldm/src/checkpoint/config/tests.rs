@@ -149,8 +149,8 @@ fn a_wrong_unet_names_the_key_and_what_was_expected() {
         &["attention_head_dim", "a list of 4"],
     );
     check(
-        json!({"attention_head_dim": 7}),
-        &["attention_head_dim", "divide the channels"],
+        json!({"attention_head_dim": 400}),
+        &["attention_head_dim", "no larger than the channels"],
     );
     check(
         json!({"block_out_channels": []}),
