@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, Tensor, TensorData};
-use vldm::Result;
 use vldm::checkpoint::write_tensors;
+use vldm::{Error, Result};
 
 /// Latents and pixels of the samples so far, written anew whenever there are more.
 #[derive(Debug)]
@@ -43,6 +43,25 @@ impl LatentsFile {
         }
         write_tensors(&self.path, &tensors, &BTreeMap::new())?;
         Ok(())
+    }
+}
+
+/// Whether a latents file can be written at `path`: before long work.
+pub(super) fn check_latents_path(path: &Path) -> Result<()> {
+    let refuse = |reason: String| {
+        let path = path.display();
+        Err(Error::Input(format!("--save-latents {path}: {reason}")))
+    };
+    if path.is_dir() {
+        return refuse("a folder has this name; name a .safetensors file".into());
+    }
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    match tempfile::NamedTempFile::new_in(folder) {
+        Ok(_) => Ok(()),
+        Err(error) => refuse(format!("nothing can be written there: {error}")),
     }
 }
 

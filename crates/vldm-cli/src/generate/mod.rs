@@ -35,6 +35,9 @@ struct Job {
 pub(crate) fn run(args: &GenerateArgs, verbose: bool) -> anyhow::Result<()> {
     let (job, description) = prepare(args)?;
     job.outputs.check(&job.plan)?;
+    if let Some(path) = &args.save_latents {
+        latents::check_latents_path(path)?;
+    }
     if let Some(note) = &job.note {
         complain("warning", note);
     }

@@ -160,6 +160,17 @@ fn files() {
         2,
         "not empty",
     );
+    let latents = "generate --model SD -p cat --save-latents";
+    check(
+        &format!("{latents} no/l.safetensors {small}"),
+        2,
+        "--save-latents no/l",
+    );
+    check(
+        &format!("{latents} empty {small}"),
+        2,
+        "a folder has this name",
+    );
     let given = "--initial-latents short.safetensors";
     check(
         &format!("generate --model SD -p cat {small} {given}"),

@@ -308,3 +308,17 @@ fn a_memory_budget_makes_decoding_smaller_before_it_refuses() {
     assert_eq!(status, 2, "{stderr}");
     assert!(stderr.contains("--max-memory allows 1.00 MB"), "{stderr}");
 }
+
+#[test]
+fn without_a_model_the_shipped_stack_is_used() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let output = folder.path().join("clip.mp4");
+    let ran = ran(program(&root)
+        .args(["generate", "-p", "a road at night", "--steps", "1", "-o"])
+        .arg(&output));
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    assert_eq!(listing(folder.path()), ["clip.json", "clip.mp4"]);
+    let metadata = vldm_media::read_metadata(&output).expect("readable");
+    assert_eq!(metadata.expect("there")["model"], "assets/default");
+}
