@@ -118,13 +118,22 @@ impl Arguments<'_> {
             5 => self.tensor::<5>("sample")?,
             _ => self.tensor::<4>("sample")?.unsqueeze_dim(1),
         };
-        let [batch, frames, ..] = video.dims();
+        let [batch, frames, channels, ..] = video.dims();
+        self.expect("sample", "channels", channels, unet.config.in_channels)?;
         let timestep = self.tensor::<1>("timestep")?;
         let timestep = match timestep.dims()[0] {
             1 => timestep.expand([batch]),
             _ => timestep,
         };
         let context = self.tensor::<3>("encoder_hidden_states")?;
+        if let Some(width) = unet.config.context_width {
+            self.expect(
+                "encoder_hidden_states",
+                "channels",
+                context.dims()[2],
+                width,
+            )?;
+        }
         let input = UNetInput {
             sample: fold_frames(video),
             timestep,
@@ -156,7 +165,10 @@ impl Arguments<'_> {
     }
 
     fn encode(&self, part: &VideoAutoencoder) -> Result<Outputs> {
-        let posterior = part.autoencoder.encode(self.tensor::<4>("sample")?);
+        let pixels = self.tensor::<4>("sample")?;
+        let channels = part.config.image_channels;
+        self.expect("sample", "channels", pixels.dims()[1], channels)?;
+        let posterior = part.autoencoder.encode(pixels);
         let mut outputs = Outputs::new();
         if let Some(logvar) = posterior.logvar {
             outputs.insert("logvar", logvar.into_data());
@@ -167,6 +179,8 @@ impl Arguments<'_> {
 
     fn decode(&self, part: &VideoAutoencoder) -> Result<Outputs> {
         let latents = self.tensor::<4>("latents")?;
+        let channels = part.config.latent_channels;
+        self.expect("latents", "channels", latents.dims()[1], channels)?;
         let sample = match &part.temporal {
             Some(layers) => {
                 let frames = self.integers("num_frames")?[0].max(1) as usize;
@@ -179,6 +193,17 @@ impl Arguments<'_> {
             None => part.autoencoder.decode(latents),
         };
         Ok([("sample", sample.into_data())].into())
+    }
+
+    /// An argument of another model is refused before it reaches a layer.
+    fn expect(&self, argument: &str, what: &str, got: usize, expected: usize) -> Result<()> {
+        if got == expected {
+            return Ok(());
+        }
+        Err(Error::Input(format!(
+            "`{}` has {got} {what}, this model expects {expected}: the reference is another model's",
+            self.name(argument)
+        )))
     }
 
     fn name(&self, argument: &str) -> String {

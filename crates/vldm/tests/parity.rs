@@ -84,3 +84,12 @@ fn other_ways_to_store_a_model() {
         check(&format!("variants/{name}"));
     }
 }
+
+/// The reference of another model is an error that says so, not a panic.
+#[test]
+fn the_reference_of_another_model() {
+    let model = load(&case("odd_sd_conv").join("model"));
+    let reference = Weights::open(case("svd").join("reference.safetensors")).expect("a reference");
+    let error = verify(&model, &reference, 1e-4).expect_err("another model's");
+    assert!(error.to_string().contains("another model's"), "{error}");
+}
