@@ -18,8 +18,8 @@ mod temporal_conv;
 
 pub use activation::{gelu, gelu_tanh, quick_gelu, silu};
 pub use attention::attention;
+pub(crate) use conv::add_epilogue;
 pub use conv::conv2d;
-pub(crate) use conv::{add_epilogue, concat};
 pub use conv3d::conv3d;
 pub use linear::{linear, linear_geglu};
 pub use mix::mix;

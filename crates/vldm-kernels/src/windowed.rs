@@ -9,7 +9,7 @@
 use burn::tensor::Tensor;
 
 use crate::{
-    composed::{add_epilogue, concat, pad},
+    composed::{add_epilogue, pad},
     operands::{Channels, Conv2dOptions, Epilogue},
 };
 
@@ -28,7 +28,7 @@ pub(crate) fn conv2d(
         "conv2d: x has {} channels, weight [out, in, kh, kw] has {inputs}",
         x.dims()[3]
     );
-    let x = pad(concat(x), options.padding);
+    let x = pad(x.joined(), options.padding);
     let [_, h, w, _] = x.dims();
     let y = products(x, weight) // [n, h, w, out], junk in the last rows and columns
         .narrow(1, 0, h - kh + 1)

@@ -40,7 +40,7 @@ pub fn conv2d<X: Into<Channels<4>>>(
         return Tensor::zeros([0, height, width, out], (&weight.device(), weight.dtype()));
     }
     let y = if kh == 1 && kw == 1 && options == Conv2dOptions::default() {
-        let x = concat(x).reshape([n * h * w, inputs]);
+        let x = x.joined().reshape([n * h * w, inputs]);
         rows_by_weight(x, weight.reshape([out, inputs]), bias).reshape([n, h, w, out])
     } else {
         let options = ConvOptions::new_with_padding(
@@ -49,18 +49,10 @@ pub fn conv2d<X: Into<Channels<4>>>(
             [1, 1],
             1,
         );
-        let x = concat(x).permute([0, 3, 1, 2]); // [n, in, h, w]
+        let x = x.joined().permute([0, 3, 1, 2]); // [n, in, h, w]
         module::conv2d(x, weight, bias, options).permute([0, 2, 3, 1]) // [n, h', w', out]
     };
     add_epilogue(y, epilogue)
-}
-
-/// The two parts as one tensor.
-pub(crate) fn concat<const D: usize>(x: Channels<D>) -> Tensor<D> {
-    match x {
-        Channels::One(x) => x,
-        Channels::Two(a, b) => Tensor::cat(vec![a, b], D - 1),
-    }
 }
 
 /// Adds a shift per image and a residual to a convolution's output `[n, h, w, out]`.

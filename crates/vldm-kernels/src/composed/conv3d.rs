@@ -2,7 +2,6 @@
 
 use burn::tensor::{Tensor, module, ops::ConvOptions};
 
-use super::conv::concat;
 use crate::operands::{Channels, Conv3dOptions, Epilogue};
 
 /// Three-dimensional convolution, plus `epilogue`.
@@ -36,7 +35,7 @@ pub fn conv3d(
         let dims = [0, size(0, f, kf), size(1, h, kh), size(2, w, kw), out];
         return Tensor::zeros(dims, (&weight.device(), weight.dtype()));
     }
-    let x = concat(x).permute([0, 4, 1, 2, 3]); // [b, in, f, h, w]
+    let x = x.joined().permute([0, 4, 1, 2, 3]); // [b, in, f, h, w]
     let options = ConvOptions::new(stride, padding, [1; 3], 1);
     let y = module::conv3d(x, weight, bias, options).permute([0, 2, 3, 4, 1]); // [b, f', h', w', out]
     add_epilogue(y, epilogue)

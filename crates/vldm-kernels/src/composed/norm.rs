@@ -2,10 +2,7 @@
 
 use burn::tensor::{Tensor, activation};
 
-use super::{
-    conv::concat,
-    half::{narrow, widen},
-};
+use super::half::{narrow, widen};
 use crate::operands::{Activation, Channels, Norm};
 
 /// Normalises each group of channels over all tokens, then applies `norm` and `activation`.
@@ -21,7 +18,7 @@ pub fn group_norm(
     groups: usize,
     activation: Activation,
 ) -> Tensor<3> {
-    let x = concat(x.into());
+    let x = x.into().joined();
     let dtype = x.dtype();
     let [n, tokens, channels] = x.dims();
     debug_assert!(

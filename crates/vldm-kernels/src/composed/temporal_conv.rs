@@ -2,7 +2,7 @@
 
 use burn::tensor::{DType, Device, Tensor};
 
-use super::{conv::concat, linear::rows_by_weight};
+use super::linear::rows_by_weight;
 use crate::operands::{Channels, Epilogue};
 
 /// Convolution over the frames of a clip with kernel 3×1×1, zero padding 1 in time, plus
@@ -27,7 +27,7 @@ pub fn temporal_conv(
     if b * f * p == 0 {
         return zeros([b, f, p, out], &(weight.device(), weight.dtype()));
     }
-    let y = convolve(concat(x), weight);
+    let y = convolve(x.joined(), weight);
     let y = match bias {
         Some(bias) => y + bias.reshape([1, 1, 1, out]),
         None => y,

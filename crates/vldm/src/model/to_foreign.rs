@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::NoiseDescription;
 use crate::autoencoder::{AutoencoderConfig, Regularization};
+use crate::checkpoint::config as theirs;
 use crate::checkpoint::config::{
     DiffusersAutoencoder, DiffusersAutoencoderConfig, DiffusersUNetConfig, Scalars,
 };
@@ -110,46 +111,42 @@ pub(super) fn autoencoder(config: &AutoencoderConfig, temporal: bool) -> Value {
     foreign.to_json()
 }
 
-fn activation(activation: ClipActivation) -> &'static str {
+fn activation(activation: ClipActivation) -> theirs::ClipActivation {
     match activation {
-        ClipActivation::QuickGelu => "quick_gelu",
-        ClipActivation::Gelu => "gelu",
+        ClipActivation::QuickGelu => theirs::ClipActivation::QuickGelu,
+        ClipActivation::Gelu => theirs::ClipActivation::Gelu,
     }
 }
 
 pub(super) fn clip_text(config: &ClipTextConfig) -> Value {
-    json!({
-        "architectures": ["CLIPTextModel"],
-        "model_type": "clip_text_model",
-        "vocab_size": config.vocabulary,
-        "hidden_size": config.width,
-        "intermediate_size": config.mlp_width,
-        "num_hidden_layers": config.layers,
-        "num_attention_heads": config.heads,
-        "max_position_embeddings": config.max_tokens,
-        "hidden_act": activation(config.activation),
-        "layer_norm_eps": config.norm_eps,
-        "bos_token_id": 49406,
-        "eos_token_id": 49407,
-        "pad_token_id": 1,
-    })
+    let foreign = theirs::ClipTextConfig {
+        vocabulary: config.vocabulary,
+        positions: config.max_tokens,
+        width: config.width,
+        mlp_width: config.mlp_width,
+        layers: config.layers,
+        heads: config.heads,
+        activation: activation(config.activation),
+        layer_norm_eps: config.norm_eps,
+        projection: config.width,
+    };
+    foreign.to_json()
 }
 
 pub(super) fn clip_vision(config: &ClipVisionConfig) -> Value {
-    json!({
-        "architectures": ["CLIPVisionModelWithProjection"],
-        "model_type": "clip_vision_model",
-        "image_size": config.image_size,
-        "patch_size": config.patch_size,
-        "num_channels": config.in_channels,
-        "hidden_size": config.width,
-        "intermediate_size": config.mlp_width,
-        "num_hidden_layers": config.layers,
-        "num_attention_heads": config.heads,
-        "projection_dim": config.projection,
-        "hidden_act": activation(config.activation),
-        "layer_norm_eps": config.norm_eps,
-    })
+    let foreign = theirs::ClipVisionConfig {
+        image_size: config.image_size,
+        patch_size: config.patch_size,
+        channels: config.in_channels,
+        width: config.width,
+        mlp_width: config.mlp_width,
+        layers: config.layers,
+        heads: config.heads,
+        activation: activation(config.activation),
+        layer_norm_eps: config.norm_eps,
+        projection: config.projection,
+    };
+    foreign.to_json()
 }
 
 /// The vocabulary is CLIP's, which every reader of this class has.
