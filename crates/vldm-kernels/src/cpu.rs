@@ -1,0 +1,11 @@
+//! Bodies for the CPU: plain slices and strides, no tensors.
+//!
+//! Everything here takes the [`Level`](level::Level) to use as its first argument, runs on
+//! rayon's threads, and computes the same bits whatever their number: work is split by outputs,
+//! and the order of every sum depends on the shape of one sample only.
+
+#[macro_use]
+pub mod leveled;
+pub mod element;
+pub mod level;
+pub mod math;
