@@ -4,6 +4,9 @@ use half::bf16;
 
 /// A float as it lies in memory. Arithmetic is always f32.
 pub trait Element: Copy + Default + Send + Sync + PartialEq + std::fmt::Debug + 'static {
+    /// Whether it has half of f32's bits.
+    const IS_HALF: bool;
+
     /// The value in f32, exactly.
     fn widen(self) -> f32;
     /// The nearest value of this type (ties to even).
@@ -11,6 +14,8 @@ pub trait Element: Copy + Default + Send + Sync + PartialEq + std::fmt::Debug + 
 }
 
 impl Element for f32 {
+    const IS_HALF: bool = false;
+
     #[inline(always)]
     fn widen(self) -> f32 {
         self
@@ -23,6 +28,8 @@ impl Element for f32 {
 }
 
 impl Element for bf16 {
+    const IS_HALF: bool = true;
+
     #[inline(always)]
     fn widen(self) -> f32 {
         f32::from_bits(u32::from(self.to_bits()) << 16)
@@ -36,5 +43,14 @@ impl Element for bf16 {
         let quiet_nan = (bits >> 16) | 0x40;
         let is_nan = bits & 0x7fff_ffff > 0x7f80_0000;
         Self::from_bits(if is_nan { quiet_nan } else { rounded } as u16)
+    }
+}
+
+/// Copies `from` to `to`, of the same length, rounding if need be; a part of other bodies.
+#[inline(always)]
+pub(crate) fn convert_into<T: Element, E: Element>(from: &[T], to: &mut [E]) {
+    debug_assert_eq!(from.len(), to.len());
+    for (from, to) in from.iter().zip(to) {
+        *to = E::narrow(from.widen());
     }
 }

@@ -1,0 +1,215 @@
+//! Convolutions over time, height and width, and their gradients, as products whose left operand
+//! is read through a moving window: no matrix of windows is ever built.
+//!
+//! A convolution over fewer axes has [`Axis::point`] for the others. A linear layer is the
+//! convolution of one tap over no axis.
+
+mod sinks;
+#[cfg(test)]
+mod tests;
+mod window;
+
+use std::ops::Range;
+
+use super::element::{Element, convert_into};
+use super::level::Level;
+use super::product::{Left, Right, product};
+pub use sinks::Additions;
+use sinks::{Gated, Output, Split};
+pub use window::Axis;
+use window::{Run, Window};
+
+/// Shape of a convolution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Conv {
+    /// Samples.
+    pub batch: usize,
+    /// Frames, height and width.
+    pub axes: [Axis; 3],
+    /// Channels of the input, which may come as two tensors; the second has none if it is one.
+    pub inputs: [usize; 2],
+    /// Channels of the output.
+    pub outputs: usize,
+}
+
+impl Conv {
+    /// A linear layer over `rows`.
+    pub const fn linear(rows: usize, inputs: usize, outputs: usize) -> Self {
+        Self {
+            batch: rows,
+            axes: [Axis::point(1); 3],
+            inputs: [inputs, 0],
+            outputs,
+        }
+    }
+
+    /// Taps of the kernel.
+    pub fn taps(&self) -> usize {
+        self.axes.iter().map(|axis| axis.kernel).product()
+    }
+
+    /// Positions of the output over all samples.
+    pub fn positions(&self) -> usize {
+        self.batch * self.axes.iter().map(Axis::output).product::<usize>()
+    }
+
+    /// Positions of the input, after it is scaled, over all samples.
+    pub fn scaled_positions(&self) -> usize {
+        self.batch * self.axes.iter().map(|axis| axis.scaled).product::<usize>()
+    }
+
+    fn input_channels(&self) -> usize {
+        self.inputs.iter().sum()
+    }
+}
+
+/// The convolution of `x`, plus `additions`.
+///
+/// # Shapes
+/// - `x`: `[batch, frames, height, width, inputs]` each
+/// - `weight`: `[taps, inputs, outputs]`
+/// - `y`: `[batch, frames', height', width', outputs]`
+pub fn forward<T: Element, W: Element>(
+    level: Level,
+    conv: &Conv,
+    x: [&[T]; 2],
+    weight: &[W],
+    additions: Additions<'_, T>,
+    y: &mut [T],
+) {
+    let left = Columns(Window::forward(conv.batch, &conv.axes, x, conv.inputs));
+    let right = Right {
+        values: weight,
+        columns: conv.outputs,
+    };
+    let size = [left.0.positions(), left.0.values()];
+    let sink = Output::new(y, conv.outputs, additions);
+    product(level, T::IS_HALF, size, &left, right, &sink);
+}
+
+/// A linear layer whose output's first half is multiplied by the GELU (erf) of its second half.
+///
+/// # Shapes
+/// - `x`: `[rows, inputs]`
+/// - `weight`: `[inputs, 2 * inner]`
+/// - `bias`: `[2 * inner]`
+/// - `y`: `[rows, inner]`
+pub fn linear_geglu<T: Element, W: Element>(
+    level: Level,
+    conv: &Conv,
+    x: &[T],
+    weight: &[W],
+    bias: Option<&[f32]>,
+    y: &mut [T],
+) {
+    let left = Columns(Window::forward(conv.batch, &conv.axes, [x, &[]], conv.inputs));
+    let right = Right {
+        values: weight,
+        columns: conv.outputs,
+    };
+    let size = [left.0.positions(), left.0.values()];
+    let sink = Gated::new(y, conv.outputs / 2, bias);
+    product(level, T::IS_HALF, size, &left, right, &sink);
+}
+
+/// The gradient of the (scaled) input.
+///
+/// # Shapes
+/// - `dy`: `[batch, frames', height', width', outputs]`
+/// - `weight`: `[taps, outputs, inputs]`
+/// - `dx`: `[batch, frames, height, width, inputs]` each, of the scaled size
+pub fn input_gradient<T: Element, W: Element>(
+    level: Level,
+    conv: &Conv,
+    dy: &[T],
+    weight: &[W],
+    dx: [&mut [T]; 2],
+) {
+    let left = Columns(Window::backward(conv.batch, &conv.axes, dy, conv.outputs));
+    let right = Right {
+        values: weight,
+        columns: conv.input_channels(),
+    };
+    let size = [left.0.positions(), left.0.values()];
+    let sink = Split::new(dx, conv.inputs);
+    product(level, T::IS_HALF, size, &left, right, &sink);
+}
+
+/// The gradient of the weight.
+///
+/// # Shapes
+/// - `x`: `[batch, frames, height, width, inputs]` each
+/// - `dy`: `[batch, frames', height', width', outputs]`
+/// - `dweight`: `[taps, inputs, outputs]`
+pub fn weight_gradient<T: Element>(
+    level: Level,
+    conv: &Conv,
+    x: [&[T]; 2],
+    dy: &[T],
+    dweight: &mut [f32],
+) {
+    let left = Rows(Window::forward(conv.batch, &conv.axes, x, conv.inputs));
+    let right = Right {
+        values: dy,
+        columns: conv.outputs,
+    };
+    let size = [left.0.values(), left.0.positions()];
+    let sink = Output::new(dweight, conv.outputs, Additions::default());
+    product(level, T::IS_HALF, size, &left, right, &sink);
+}
+
+/// A window as the operand whose rows are positions.
+struct Columns<'a, T>(Window<'a, T>);
+
+impl<T: Element> Left for Columns<'_, T> {
+    const DEPTH_FIRST: bool = false;
+
+    fn copy<E: Element>(
+        &self,
+        level: Level,
+        rows: Range<usize>,
+        depth: Range<usize>,
+        block: &mut [E],
+        stride: usize,
+    ) {
+        copy_runs(level, &self.0, rows, depth, block, stride);
+    }
+}
+
+/// A window as the operand whose depth are positions.
+struct Rows<'a, T>(Window<'a, T>);
+
+impl<T: Element> Left for Rows<'_, T> {
+    const DEPTH_FIRST: bool = true;
+
+    fn copy<E: Element>(
+        &self,
+        level: Level,
+        rows: Range<usize>,
+        depth: Range<usize>,
+        block: &mut [E],
+        stride: usize,
+    ) {
+        copy_runs(level, &self.0, depth, rows, block, stride);
+    }
+}
+
+leveled! {
+    /// Copies values `[positions, values]` under a window to a block of `stride`.
+    fn copy_runs<T: Element, E: Element>(
+        level,
+        window: &Window<'_, T>,
+        positions: Range<usize>,
+        values: Range<usize>,
+        block: &mut [E],
+        stride: usize,
+    ) {
+        window.visit(positions, values, |position, value, run| {
+            let to = &mut block[position * stride + value..];
+            match run {
+                Run::Inside(from) => convert_into(from, &mut to[..from.len()]),
+                Run::Outside(len) => to[..len].fill(E::default()),
+            }
+        });
+    }
+}

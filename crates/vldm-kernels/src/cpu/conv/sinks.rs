@@ -1,0 +1,206 @@
+//! What becomes of a convolution's sums.
+
+use super::super::activation;
+use super::super::element::Element;
+use super::super::level::Level;
+use super::super::product::{Sink, Sums};
+use super::super::shared::Shared;
+
+/// What is added to the output of a convolution.
+#[derive(Debug, Clone, Copy)]
+pub struct Additions<'a, T> {
+    /// `[outputs]`
+    pub bias: Option<&'a [f32]>,
+    /// `[shifts, outputs]`, one row per as many consecutive positions as there are positions per
+    /// shift, e.g. the time embedding of each frame.
+    pub shift: Option<&'a [T]>,
+    /// Shape of the output.
+    pub residual: Option<&'a [T]>,
+}
+
+impl<T> Default for Additions<'_, T> {
+    fn default() -> Self {
+        Self {
+            bias: None,
+            shift: None,
+            residual: None,
+        }
+    }
+}
+
+/// The output itself, with additions.
+pub(super) struct Output<'a, T> {
+    to: Shared<'a, T>,
+    columns: usize,
+    additions: Additions<'a, T>,
+    /// Positions that share a row of shifts.
+    positions_per_shift: usize,
+}
+
+impl<'a, T: Element> Output<'a, T> {
+    pub(super) fn new(to: &'a mut [T], columns: usize, additions: Additions<'a, T>) -> Self {
+        let rows = to.len() / columns.max(1);
+        if let Some(bias) = additions.bias {
+            assert_eq!(bias.len(), columns, "a bias per output channel");
+        }
+        if let Some(residual) = additions.residual {
+            assert_eq!(residual.len(), to.len(), "a residual of the output's shape");
+        }
+        let positions_per_shift = additions.shift.map_or(rows, |shift| {
+            let shifts = shift.len() / columns.max(1);
+            assert!(
+                shift.len() == shifts * columns && rows.is_multiple_of(shifts.max(1)),
+                "shifts that divide the positions evenly"
+            );
+            rows / shifts.max(1)
+        });
+        Self {
+            to: Shared::new(to),
+            columns,
+            additions,
+            positions_per_shift: positions_per_shift.max(1),
+        }
+    }
+}
+
+impl<T: Element> Sink for Output<'_, T> {
+    fn write(&self, level: Level, sums: Sums<'_>) {
+        write_output(level, self, &sums);
+    }
+}
+
+leveled! {
+    fn write_output<T: Element>(level, output: &Output<'_, T>, sums: &Sums<'_>) {
+        let Additions { bias, shift, residual } = output.additions;
+        let columns = sums.columns.clone();
+        let mut line = [0.0f32; MOST_COLUMNS];
+        let line = &mut line[..columns.len()];
+        for (index, row) in sums.rows.clone().enumerate() {
+            let start = row * output.columns + columns.start;
+            let place = start..start + columns.len();
+            line.copy_from_slice(sums.row(index));
+            if let Some(bias) = bias {
+                add(line, &bias[columns.clone()]);
+            }
+            if let Some(shift) = shift {
+                let start = row / output.positions_per_shift * output.columns + columns.start;
+                add(line, &shift[start..start + columns.len()]);
+            }
+            if let Some(residual) = residual {
+                add(line, &residual[place.clone()]);
+            }
+            // SAFETY: a product delivers each output once.
+            let to = unsafe { output.to.slice(place) };
+            for (to, value) in to.iter_mut().zip(line.iter()) {
+                *to = T::narrow(*value);
+            }
+        }
+    }
+}
+
+/// Most columns of a block of sums.
+const MOST_COLUMNS: usize = 512;
+
+#[inline(always)]
+fn add<T: Element>(line: &mut [f32], values: &[T]) {
+    for (sum, value) in line.iter_mut().zip(values) {
+        *sum += value.widen();
+    }
+}
+
+/// First half times GELU of the second half.
+pub(super) struct Gated<'a, T> {
+    to: Shared<'a, T>,
+    inner: usize,
+    bias: Option<&'a [f32]>,
+}
+
+impl<'a, T: Element> Gated<'a, T> {
+    pub(super) fn new(to: &'a mut [T], inner: usize, bias: Option<&'a [f32]>) -> Self {
+        if let Some(bias) = bias {
+            assert_eq!(bias.len(), 2 * inner, "a bias per output channel");
+        }
+        Self {
+            to: Shared::new(to),
+            inner,
+            bias,
+        }
+    }
+}
+
+impl<T: Element> Sink for Gated<'_, T> {
+    fn write(&self, level: Level, sums: Sums<'_>) {
+        write_gated(level, self, &sums);
+    }
+
+    fn pair(&self) -> Option<usize> {
+        Some(self.inner)
+    }
+}
+
+leveled! {
+    fn write_gated<T: Element>(level, gated: &Gated<'_, T>, sums: &Sums<'_>) {
+        let columns = sums.columns.clone();
+        let zeros = [0.0f32; MOST_COLUMNS];
+        let (bias, gate_bias) = match gated.bias {
+            Some(bias) => {
+                let (first, second) = bias.split_at(gated.inner);
+                (&first[columns.clone()], &second[columns.clone()])
+            }
+            None => (&zeros[..columns.len()], &zeros[..columns.len()]),
+        };
+        for (index, row) in sums.rows.clone().enumerate() {
+            let start = row * gated.inner + columns.start;
+            // SAFETY: a product delivers each output once.
+            let to = unsafe { gated.to.slice(start..start + columns.len()) };
+            let values = sums.row(index).iter().zip(bias);
+            let gates = sums.paired_row(index).iter().zip(gate_bias);
+            for ((to, (value, bias)), (gate, gate_bias)) in to.iter_mut().zip(values).zip(gates) {
+                *to = T::narrow((value + bias) * activation::gelu::<FMA>(gate + gate_bias));
+            }
+        }
+    }
+}
+
+/// Columns that belong to two tensors.
+pub(super) struct Split<'a, T> {
+    to: [Shared<'a, T>; 2],
+    columns: [usize; 2],
+}
+
+impl<'a, T: Element> Split<'a, T> {
+    pub(super) fn new(to: [&'a mut [T]; 2], columns: [usize; 2]) -> Self {
+        Self {
+            to: to.map(Shared::new),
+            columns,
+        }
+    }
+}
+
+impl<T: Element> Sink for Split<'_, T> {
+    fn write(&self, level: Level, sums: Sums<'_>) {
+        write_split(level, self, &sums);
+    }
+}
+
+leveled! {
+    fn write_split<T: Element>(level, split: &Split<'_, T>, sums: &Sums<'_>) {
+        let mut offset = 0;
+        for (to, width) in split.to.iter().zip(split.columns) {
+            let from = sums.columns.start.max(offset);
+            let end = sums.columns.end.min(offset + width);
+            if from < end {
+                for (index, row) in sums.rows.clone().enumerate() {
+                    let start = row * width + from - offset;
+                    // SAFETY: a product delivers each output once.
+                    let to = unsafe { to.slice(start..start + end - from) };
+                    let sums = &sums.row(index)[from - sums.columns.start..];
+                    for (to, value) in to.iter_mut().zip(sums) {
+                        *to = T::narrow(*value);
+                    }
+                }
+            }
+            offset += width;
+        }
+    }
+}

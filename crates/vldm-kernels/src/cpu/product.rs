@@ -1,0 +1,176 @@
+//! Matrix products in blocks: the one loop under every convolution, linear layer and their
+//! gradients.
+//!
+//! `out[row, column] = sum over depth of left[row, depth] * right[depth, column]`, where `right`
+//! is a plain matrix in memory, `left` is anything that can copy a block of itself (pixels under a
+//! moving kernel, rows of tokens) and what becomes of the sums is up to a [`Sink`].
+//!
+//! A task computes a block of rows times a range of columns. It walks the depth in steps: each
+//! step copies a block of `left` once, then, panel by panel of [`PANEL`] columns, a block of
+//! `right` into the first-level cache, and runs a micro-kernel down the rows. Copying costs a few
+//! percent and buys everything else: padding, strides, skip connections and half precision are
+//! matters of the copy, the micro-kernel sees aligned f32 or bf16.
+//!
+//! Every sum runs over the depth in the same order wherever its row and column fall into blocks,
+//! so results depend neither on the number of threads nor on the batch.
+
+mod floats;
+mod plan;
+mod scratch;
+mod tiles;
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::element::Element;
+use super::level::Level;
+use plan::Plan;
+
+/// Columns that a micro-kernel computes at once.
+const PANEL: usize = 32;
+
+/// Most rows of a block: it stays in the second-level cache.
+const ROWS: usize = 224;
+
+/// The left operand, copied block by block.
+pub(crate) trait Left: Sync {
+    /// How a copied block lies in memory: `[depth, row]` if true, else `[row, depth]`.
+    const DEPTH_FIRST: bool;
+
+    /// Copies the block of `rows` by `depth` to `block`, whose leading axis has `stride` elements.
+    fn copy<E: Element>(
+        &self,
+        level: Level,
+        rows: Range<usize>,
+        depth: Range<usize>,
+        block: &mut [E],
+        stride: usize,
+    );
+}
+
+/// The right operand: a matrix `[depth, columns]` without gaps.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Right<'a, W> {
+    /// The elements.
+    pub(crate) values: &'a [W],
+    /// Columns in a row of the matrix.
+    pub(crate) columns: usize,
+}
+
+/// Finished sums of a block of outputs, and where they belong.
+#[derive(Debug, Clone)]
+pub(crate) struct Sums<'a> {
+    /// Rows of the block.
+    pub(crate) rows: Range<usize>,
+    /// Columns of the block.
+    pub(crate) columns: Range<usize>,
+    /// `[rows, stride]`; the first of each row are the columns, those of the
+    /// [pair](Sink::pair) start at `pair`.
+    pub(crate) values: &'a [f32],
+    /// Elements from one row to the next.
+    pub(crate) stride: usize,
+    /// Where the paired columns start in a row.
+    pub(crate) pair: usize,
+}
+
+impl Sums<'_> {
+    /// The row `index` of the block and its sums.
+    pub(crate) fn row(&self, index: usize) -> &[f32] {
+        &self.values[index * self.stride..][..self.columns.len()]
+    }
+
+    /// The sums of the paired columns in the row `index` of the block.
+    pub(crate) fn paired_row(&self, index: usize) -> &[f32] {
+        &self.values[index * self.stride + self.pair..][..self.columns.len()]
+    }
+}
+
+/// Where the finished sums go.
+pub(crate) trait Sink: Sync {
+    /// Takes the sums of a block; each output is delivered exactly once.
+    fn write(&self, level: Level, sums: Sums<'_>);
+
+    /// Distance to a second half of the columns that the sink wants side by side with the first
+    /// half: blocks are then ranges of the first half only.
+    fn pair(&self) -> Option<usize> {
+        None
+    }
+}
+
+/// `rows`×`depth` of `left` times `right`, delivered to `sink`.
+///
+/// With `half`, and where the level has tiles, operands are rounded to bf16 and multiplied there.
+pub(crate) fn product<W: Element>(
+    level: Level,
+    half: bool,
+    [rows, depth]: [usize; 2],
+    left: &impl Left,
+    right: Right<'_, W>,
+    sink: &impl Sink,
+) {
+    assert_eq!(right.values.len(), depth * right.columns);
+    let columns = sink.pair().unwrap_or(right.columns);
+    if rows * columns == 0 {
+        return;
+    }
+    let plan = Plan::new(rows, columns, depth);
+    let task = |index: usize| {
+        let task = Task {
+            level,
+            rows: plan.rows(index),
+            columns: plan.columns(index),
+            pair: sink.pair(),
+            depth,
+        };
+        if half && level == Level::Amx {
+            tiles::run(&task, left, right, sink);
+        } else {
+            floats::run(&task, left, right, sink);
+        }
+    };
+    if plan.tasks() == 1 {
+        task(0);
+    } else {
+        (0..plan.tasks()).into_par_iter().for_each(task);
+    }
+}
+
+/// A block of outputs, over the whole depth.
+#[derive(Debug, Clone)]
+struct Task {
+    level: Level,
+    rows: Range<usize>,
+    columns: Range<usize>,
+    pair: Option<usize>,
+    depth: usize,
+}
+
+impl Task {
+    /// The columns, and those of their pairs.
+    fn halves(&self) -> impl Iterator<Item = Range<usize>> + use<> {
+        let columns = self.columns.clone();
+        let halves = [Some(0), self.pair].into_iter().flatten();
+        halves.map(move |offset| offset + columns.start..offset + columns.end)
+    }
+
+    /// Elements of a row of sums that belong to one half of the columns.
+    fn half_width(&self) -> usize {
+        self.columns.len().next_multiple_of(PANEL)
+    }
+
+    /// Elements of a row of sums.
+    fn stride(&self) -> usize {
+        self.half_width() * if self.pair.is_some() { 2 } else { 1 }
+    }
+
+    fn sums<'a>(&self, values: &'a [f32]) -> Sums<'a> {
+        Sums {
+            rows: self.rows.clone(),
+            columns: self.columns.clone(),
+            values,
+            stride: self.stride(),
+            pair: self.half_width(),
+        }
+    }
+}
