@@ -18,7 +18,6 @@ mod temporal_conv;
 
 pub use activation::{gelu, gelu_tanh, quick_gelu, silu};
 pub use attention::attention;
-pub(crate) use conv::add_epilogue;
 pub use conv::conv2d;
 pub use conv3d::conv3d;
 pub use linear::{linear, linear_geglu};

@@ -6,6 +6,18 @@
 
 #[macro_use]
 pub mod leveled;
+pub mod activation;
+pub mod arrange;
+pub mod attention;
+pub mod conv;
 pub mod element;
+pub mod group_norm;
+pub mod layer_norm;
 pub mod level;
 pub mod math;
+pub mod mix;
+pub mod norm;
+pub mod optim;
+mod product;
+pub mod resample;
+mod shared;

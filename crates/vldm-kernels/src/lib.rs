@@ -35,19 +35,22 @@
 mod shape;
 
 pub mod composed;
-mod conv2d;
+pub mod cpu;
+mod fast;
+mod flex;
 pub mod memory;
 mod operands;
-mod windowed;
+mod operation;
 
 #[cfg(test)]
 mod tests;
 
-pub use composed::{
-    adamw, attention, conv3d, gelu, gelu_tanh, group_norm, layer_norm, linear, linear_geglu, mix,
-    pad, quick_gelu, silu, sum_squares, temporal_attention, temporal_conv, upsample_nearest,
+pub use composed::{adamw, pad, sum_squares};
+pub use fast::{
+    arrange, attention, conv2d, conv2d_upsampled, conv3d, gelu, gelu_tanh, group_norm, layer_norm,
+    linear, linear_geglu, mix, quick_gelu, silu, temporal_attention, temporal_conv,
+    upsample_nearest,
 };
-pub use conv2d::conv2d;
 pub use operands::{
     Activation, AdamW, AdamWStep, AttentionMask, Channels, Conv2dOptions, Conv3dOptions, Ema,
     Epilogue, Moments, Norm, Padding,

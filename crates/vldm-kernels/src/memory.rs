@@ -1,5 +1,7 @@
-//! Files read as memory: the pages of a checkpoint come in when they are first touched, and are
-//! never held twice.
+//! Memory: files read as memory, whose pages come in when they are first touched and are never
+//! held twice, and a [`pool`] for results.
+
+pub mod pool;
 
 use std::fs::File;
 use std::io;

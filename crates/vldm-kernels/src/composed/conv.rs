@@ -56,7 +56,7 @@ pub fn conv2d<X: Into<Channels<4>>>(
 }
 
 /// Adds a shift per image and a residual to a convolution's output `[n, h, w, out]`.
-pub(crate) fn add_epilogue(y: Tensor<4>, epilogue: Epilogue<4>) -> Tensor<4> {
+fn add_epilogue(y: Tensor<4>, epilogue: Epilogue<4>) -> Tensor<4> {
     let [n, h, w, out] = y.dims();
     let y = match epilogue.shift {
         Some(shift) => {

@@ -1,0 +1,153 @@
+//! The pass with keys in the lanes: the gradients of keys and values.
+
+use std::f32::consts::LOG2_E;
+use std::ops::Range;
+
+use super::{BackwardTask, Memory};
+use crate::cpu::attention::product::{Accumulate, ROWS, Rows, Scores, Start, VECTORS};
+use crate::cpu::attention::simd::Simd;
+use crate::cpu::attention::softmax::SoftmaxGradient;
+use crate::cpu::attention::tiling::{Block, Side, TILE, blocks};
+use crate::cpu::element::Element;
+
+impl<T: Element> BackwardTask<'_, T> {
+    #[inline(always)]
+    pub(super) fn key_group<S: Simd>(&mut self, pair: usize, keys: &Range<usize>) {
+        let (spec, pass) = (self.pass.spec, self.pass);
+        let padded = spec.dim.next_multiple_of(ROWS);
+        for block in blocks::<S>(keys) {
+            self.pack_keys::<S>(pair, &block);
+        }
+        let memory = &mut self.memory;
+        let side = Side::keys(spec);
+        for queries in side.tiles_of_any(keys) {
+            let [q, d_out] = &mut memory.rows;
+            let q = pass.inputs.q.head(spec, pair).pack_rows::<S>(&queries, q);
+            let d_out = pass
+                .saved
+                .d_out
+                .head(spec, pair)
+                .pack_rows::<S>(&queries, d_out);
+            let (lse, delta) = memory.stats.split_at_mut(TILE);
+            pass.stats(pair, &queries, lse, delta);
+            let tile = Tile {
+                side,
+                queries: &queries,
+                q,
+                d_out,
+                lse,
+                delta,
+            };
+            for block in blocks::<S>(keys).filter(|b| side.any_meet(&queries, &b.tokens)) {
+                let ([k, v], [dk, dv]) = (&mut memory.lanes, &mut memory.sums);
+                let step = Step {
+                    k: block.part(k, spec.dim),
+                    v: block.part(v, spec.dim),
+                    dk: block.part(dk, padded),
+                    dv: block.part(dv, padded),
+                    weights: &mut *memory.weights,
+                    d_weights: &mut *memory.d_weights,
+                };
+                match block.width / S::LANES {
+                    1 => step.run::<S, 1>(tile, &block.tokens),
+                    2 => step.run::<S, 2>(tile, &block.tokens),
+                    _ => step.run::<S, VECTORS>(tile, &block.tokens),
+                }
+            }
+        }
+        for block in blocks::<S>(keys) {
+            let Memory {
+                sums: [dk, dv],
+                weights,
+                ..
+            } = memory;
+            let factors = &mut weights[..block.width];
+            for (to, from, factor) in [(pass.dk, dk, spec.scale()), (pass.dv, dv, 1.0)] {
+                factors.fill(factor);
+                let to = to.head(spec, pair, block.tokens.start);
+                // SAFETY: the keys are this item's, and this item is only this task's.
+                unsafe { to.unpack::<S>(block.tokens.len(), block.part(from, padded), factors) }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn pack_keys<S: Simd>(&mut self, pair: usize, block: &Block) {
+        let (spec, inputs, memory) = (self.pass.spec, &self.pass.inputs, &mut self.memory);
+        let (first, count) = (block.tokens.start, block.tokens.len());
+        let factors = [spec.scale() * LOG2_E, 1.0];
+        for (from, (to, factor)) in [inputs.k, inputs.v]
+            .iter()
+            .zip(memory.lanes.iter_mut().zip(factors))
+        {
+            let from = from.head(spec, pair).skip(first);
+            from.pack_lanes::<S>(count, factor, block.part(to, spec.dim));
+        }
+        for sums in &mut memory.sums {
+            block.part(sums, spec.dim.next_multiple_of(ROWS)).fill(0.0);
+        }
+    }
+}
+
+/// Queries and the gradients of their outputs as rows.
+#[derive(Clone, Copy)]
+struct Tile<'a> {
+    side: Side,
+    queries: &'a Range<usize>,
+    q: Rows<'a>,
+    d_out: Rows<'a>,
+    lse: &'a [f32],
+    delta: &'a [f32],
+}
+
+/// A block of keys, to meet a tile.
+struct Step<'a> {
+    k: &'a [f32],
+    v: &'a [f32],
+    dk: &'a mut [f32],
+    dv: &'a mut [f32],
+    weights: &'a mut [f32],
+    d_weights: &'a mut [f32],
+}
+
+impl Step<'_> {
+    #[inline(always)]
+    fn run<S: Simd, const V: usize>(self, tile: Tile<'_>, keys: &Range<usize>) {
+        let rows = tile.queries.len();
+        S::outlined(Scores::<V> {
+            rows: tile.q,
+            tokens: rows,
+            block: self.k,
+            out: &mut *self.weights,
+        });
+        S::outlined(Scores::<V> {
+            rows: tile.d_out,
+            tokens: rows,
+            block: self.v,
+            out: &mut *self.d_weights,
+        });
+        let weights = &mut self.weights[..rows * V * S::LANES];
+        let d_weights = &mut self.d_weights[..rows * V * S::LANES];
+        if !tile.side.all_meet(tile.queries, keys) {
+            tile.side.hide(tile.queries, keys, weights);
+        }
+        S::outlined(SoftmaxGradient::<V, true> {
+            logits: &mut *weights,
+            d_weights: &mut *d_weights,
+            lse: tile.lse,
+            delta: tile.delta,
+        });
+        S::outlined(Accumulate::<V> {
+            rows: tile.d_out,
+            weights,
+            start: Start::Held,
+            out: self.dv,
+        });
+        S::outlined(Accumulate::<V> {
+            rows: tile.q,
+            weights: d_weights,
+            start: Start::Held,
+            out: self.dk,
+        });
+    }
+}

@@ -1,0 +1,203 @@
+//! The two products of attention, both with tokens of one side in the lanes.
+//!
+//! A block holds `VECTORS` vectors of tokens side by side: `[rows, VECTORS * LANES]`. The other
+//! side are packed rows `[tokens, stride]`, whose elements are broadcast. So neither the head's
+//! size nor the number of tokens on that side leaves lanes unused, and softmax, which runs along
+//! the other side, never works across lanes.
+
+use super::simd::{Simd, Task};
+
+/// Rows are computed this many at a time: what lies behind the last one must be there to be read
+/// (and, in results, to be written), but never matters.
+pub(super) const ROWS: usize = 8;
+
+/// Vectors in the widest block.
+pub(super) const VECTORS: usize = 3;
+
+/// Tokens as rows: `[tokens, stride]`, of which the first elements are the head's.
+#[derive(Clone, Copy)]
+pub(super) struct Rows<'a> {
+    pub(super) data: &'a [f32],
+    pub(super) stride: usize,
+}
+
+/// `out[t, lane] = sum_d rows[t, d] * block[d, lane]`, for tokens up to a multiple of [`ROWS`].
+pub(super) struct Scores<'a, const V: usize> {
+    pub(super) rows: Rows<'a>,
+    pub(super) tokens: usize,
+    pub(super) block: &'a [f32],
+    pub(super) out: &'a mut [f32],
+}
+
+impl<const V: usize> Task for Scores<'_, V> {
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        let Self {
+            rows,
+            tokens,
+            block,
+            out,
+        } = self;
+        let width = V * S::LANES;
+        let tokens = tokens.next_multiple_of(ROWS);
+        let depth = block.len() / width;
+        assert!(rows.stride >= depth && rows.data.len() >= tokens * rows.stride);
+        for (group, out) in out[..tokens * width]
+            .chunks_exact_mut(ROWS * width)
+            .enumerate()
+        {
+            let a = Broadcast {
+                start: rows.data[group * ROWS * rows.stride..].as_ptr(),
+                row: rows.stride,
+                step: 1,
+            };
+            // SAFETY: the group's rows were asserted to be there, and as long as `depth`.
+            unsafe { product::<S, V>(a, block, Start::Zero, out) }
+        }
+    }
+}
+
+/// `out[d, lane] = start[d, lane] + sum_t rows[t, d] * weights[t, lane]`, for `d` in all of
+/// `out`'s rows, a multiple of [`ROWS`].
+pub(super) struct Accumulate<'a, const V: usize> {
+    pub(super) rows: Rows<'a>,
+    pub(super) weights: &'a [f32],
+    pub(super) start: Start<'a>,
+    pub(super) out: &'a mut [f32],
+}
+
+impl<const V: usize> Task for Accumulate<'_, V> {
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        let Self {
+            rows,
+            weights,
+            start,
+            out,
+        } = self;
+        let width = V * S::LANES;
+        let tokens = weights.len() / width;
+        let dim = out.len() / width;
+        assert!(dim.is_multiple_of(ROWS) && rows.stride >= dim);
+        assert!(rows.data.len() >= tokens * rows.stride);
+        for (group, out) in out.chunks_exact_mut(ROWS * width).enumerate() {
+            let a = Broadcast {
+                start: rows.data[group * ROWS..].as_ptr(),
+                row: 1,
+                step: rows.stride,
+            };
+            // SAFETY: as many rows as `weights` has, of at least `dim`, were asserted.
+            unsafe { product::<S, V>(a, weights, start, out) }
+        }
+    }
+}
+
+/// What a product is added to.
+#[derive(Clone, Copy)]
+pub(super) enum Start<'a> {
+    /// Nothing.
+    Zero,
+    /// What the result holds.
+    Held,
+    /// What the result holds, each lane times its factor.
+    Scaled(&'a [f32]),
+}
+
+/// The scalars of a product: element `[r, k]` lies at `start + r * row + k * step`.
+#[derive(Clone, Copy)]
+struct Broadcast {
+    start: *const f32,
+    row: usize,
+    step: usize,
+}
+
+/// Computes [`ROWS`] rows of `out`, as many at a time as the registers hold.
+///
+/// # Safety
+/// `a[r, k]` must be readable for `r < ROWS` and each row `k` of `b`.
+#[inline(always)]
+unsafe fn product<S: Simd, const V: usize>(
+    a: Broadcast,
+    b: &[f32],
+    start: Start<'_>,
+    out: &mut [f32],
+) {
+    const HALF: usize = ROWS / 2;
+    let width = V * S::LANES;
+    assert!(out.len() >= ROWS * width);
+    // SAFETY: the caller's promise for `a`; `out` was just asserted to hold all rows.
+    unsafe {
+        // A single vector leaves room for all rows, and needs them to hide latency.
+        if V == 1 || S::ROWS == ROWS {
+            kernel::<S, V, ROWS>(a, b, start, out.as_mut_ptr());
+        } else {
+            kernel::<S, V, HALF>(a, b, start, out.as_mut_ptr());
+            let start_below = a.start.add(HALF * a.row);
+            let below = Broadcast {
+                start: start_below,
+                ..a
+            };
+            kernel::<S, V, HALF>(below, b, start, out.as_mut_ptr().add(HALF * width));
+        }
+    }
+}
+
+/// # Safety
+/// `a[r, k]` must be readable for `r < R` and each row `k` of `b`, `R` rows writable at `out`;
+/// a row is `V` vectors.
+#[inline(always)]
+unsafe fn kernel<S: Simd, const V: usize, const R: usize>(
+    a: Broadcast,
+    b: &[f32],
+    start: Start<'_>,
+    out: *mut f32,
+) {
+    let width = V * S::LANES;
+    let mut sums = [[S::splat(0.0); V]; R];
+    if !matches!(start, Start::Zero) {
+        // SAFETY: the caller's promise.
+        sums = unsafe { starting_sums::<S, V, R>(start, out) };
+    }
+    // SAFETY: `k` is below `b`'s rows, the rest as the caller promised.
+    unsafe {
+        for k in 0..b.len() / width {
+            let mut row = [S::splat(0.0); V];
+            for (v, x) in row.iter_mut().enumerate() {
+                *x = S::read(b.as_ptr().add(k * width + v * S::LANES));
+            }
+            for (r, sums) in sums.iter_mut().enumerate() {
+                let x = S::splat(*a.start.add(r * a.row + k * a.step));
+                for (sum, y) in sums.iter_mut().zip(&row) {
+                    *sum = S::madd(x, *y, *sum);
+                }
+            }
+        }
+        for (r, sums) in sums.iter().enumerate() {
+            for (v, sum) in sums.iter().enumerate() {
+                S::write(out.add(r * width + v * S::LANES), *sum);
+            }
+        }
+    }
+}
+
+/// # Safety
+/// `R` rows of `V` vectors must be readable at `held`.
+#[inline(always)]
+unsafe fn starting_sums<S: Simd, const V: usize, const R: usize>(
+    start: Start<'_>,
+    held: *const f32,
+) -> [[S::Vector; V]; R] {
+    let mut sums = [[S::splat(0.0); V]; R];
+    for v in 0..V {
+        let factor = match start {
+            Start::Scaled(factors) => S::load(&factors[v * S::LANES..]),
+            _ => S::splat(1.0),
+        };
+        for (r, sums) in sums.iter_mut().enumerate() {
+            // SAFETY: the caller's promise.
+            let x = unsafe { S::read(held.add((r * V + v) * S::LANES)) };
+            sums[v] = S::mul(x, factor);
+        }
+    }
+    sums
+}
