@@ -21,7 +21,7 @@ pub use attention::attention;
 pub use conv::conv2d;
 pub use conv3d::conv3d;
 pub use linear::{linear, linear_geglu};
-pub use mix::mix;
+pub use mix::{add_per_frame, mix};
 pub use norm::{group_norm, layer_norm};
 pub use optim::{adamw, sum_squares};
 pub use resample::{pad, upsample_nearest};

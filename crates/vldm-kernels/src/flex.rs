@@ -82,9 +82,10 @@ fn forward_in<T: FlexElement>(
         Operation::GroupNorm { .. } => norm::group_norm::<T>(call, operands, saves),
         Operation::LayerNorm { eps } => (norm::layer_norm::<T>(*eps, shape, operands), Vec::new()),
         Operation::Attention { .. } => attention::forward::<T>(call, operands, saves),
-        Operation::Activation(_) | Operation::Mix { .. } | Operation::Upsample { .. } => {
-            (pointwise::forward::<T>(call, operands), Vec::new())
-        }
+        Operation::Activation(_)
+        | Operation::Mix { .. }
+        | Operation::Shift { .. }
+        | Operation::Upsample { .. } => (pointwise::forward::<T>(call, operands), Vec::new()),
     }
 }
 
@@ -101,9 +102,10 @@ fn backward<T: FlexElement>(
         Operation::GroupNorm { .. } => norm::group_norm_backward::<T>(call, saved, gradient),
         Operation::LayerNorm { eps } => norm::layer_norm_backward::<T>(*eps, saved, gradient),
         Operation::Attention { .. } => attention::backward::<T>(call, saved, gradient),
-        Operation::Activation(_) | Operation::Mix { .. } | Operation::Upsample { .. } => {
-            pointwise::backward::<T>(call, saved, gradient, needed)
-        }
+        Operation::Activation(_)
+        | Operation::Mix { .. }
+        | Operation::Shift { .. }
+        | Operation::Upsample { .. } => pointwise::backward::<T>(call, saved, gradient, needed),
     }
 }
 

@@ -16,7 +16,7 @@
 //! | attention over positions, over frames | [`attention`], [`temporal_attention`] |
 //! | activations | [`silu`], [`gelu`], [`gelu_tanh`], [`quick_gelu`] |
 //! | resampling | [`upsample_nearest`], [`pad`] |
-//! | blend of the spatial and the temporal branch | [`mix`] |
+//! | blend of the spatial and the temporal branch, frame embedding | [`mix`], [`add_per_frame`] |
 //! | optimiser | [`adamw`], [`sum_squares`] |
 //!
 //! What usually happens directly before or after an operation is an argument of it, so that a
@@ -47,7 +47,7 @@ mod tests;
 
 pub use composed::{adamw, pad, sum_squares};
 pub use fast::{
-    arrange, attention, conv2d, conv2d_upsampled, conv3d, gelu, gelu_tanh, group_norm, layer_norm,
+    add_per_frame, arrange, attention, conv2d, conv2d_upsampled, conv3d, gelu, gelu_tanh, group_norm, layer_norm,
     linear, linear_geglu, mix, quick_gelu, silu, temporal_attention, temporal_conv,
     upsample_nearest,
 };

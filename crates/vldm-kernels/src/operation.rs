@@ -62,6 +62,13 @@ pub enum Operation {
         /// Samples, frames and elements of a frame.
         dims: [usize; 3],
     },
+    /// `x`, shift.
+    Shift {
+        /// Samples, shifts per sample and elements that share a shift's row.
+        dims: [usize; 3],
+        /// Elements of a shift.
+        channels: usize,
+    },
     /// `x`.
     Upsample {
         /// Samples, height, width and channels of `x`.
@@ -152,7 +159,7 @@ impl Call {
             Operation::Attention { .. } => [any, any, any, false, false, false],
             Operation::Activation(_) => [any, false, false, false, false, false],
             Operation::Mix { .. } => [any, any, any, false, false, false],
-            Operation::Upsample { .. } => [false; OPERANDS],
+            Operation::Shift { .. } | Operation::Upsample { .. } => [false; OPERANDS],
         }
     }
 }

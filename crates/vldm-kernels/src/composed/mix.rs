@@ -31,3 +31,13 @@ pub fn mix<const D: usize>(spatial: Tensor<D>, temporal: Tensor<D>, alpha: Tenso
     let difference = temporal - spatial.clone();
     spatial + difference * towards_temporal
 }
+
+/// `x` plus a row of `shift` per frame, the same for all samples and positions.
+///
+/// # Shapes
+/// - `x`, returns: `[batch, frames, positions, channels]`
+/// - `shift`: `[frames, channels]`
+pub fn add_per_frame(x: Tensor<4>, shift: Tensor<2>) -> Tensor<4> {
+    let [frames, channels] = shift.dims();
+    x + shift.reshape([1, frames, 1, channels])
+}

@@ -361,7 +361,8 @@ leveled! {
         }
         for (x, y) in x.chunks_exact(channels).zip(y.chunks_exact_mut(stride)) {
             let y = &mut y[first..first + channels];
-            for ((((x, y), mean), scale), offset) in x.iter().zip(y).zip(mean).zip(scale).zip(offset) {
+            let table = mean.iter().zip(scale).zip(offset);
+            for ((x, y), ((mean, scale), offset)) in x.iter().zip(y).zip(table) {
                 let z = madd::<FMA>(x.widen() - mean, *scale, *offset);
                 *y = T::narrow(curve.value::<FMA>(z));
             }

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use super::element::Element;
 use super::level::Level;
 use super::math::madd;
-use super::norm::GRAIN;
+use super::norm::{GRAIN, sum_segments};
 
 #[cfg(test)]
 mod tests;
@@ -197,9 +197,68 @@ leveled! {
                 sums[i] += f64::from(dy[i].widen() * difference);
             }
         }
-        for (i, ((dy, spatial), temporal)) in rest.iter().zip(spatial.1).zip(temporal.1).enumerate() {
-            sums[i] += f64::from(dy.widen() * (spatial.widen() - temporal.widen()));
+        let rest = rest.iter().zip(spatial.1).zip(temporal.1);
+        for (sum, ((dy, spatial), temporal)) in sums.iter_mut().zip(rest) {
+            *sum += f64::from(dy.widen() * (spatial.widen() - temporal.widen()));
         }
         sums.iter().sum()
+    }
+}
+
+/// `x` plus one row of `shift` per frame, the same for all samples and positions.
+///
+/// # Shapes
+/// - `x`, `y`: `[batch, frames, row]` as `dims` says, a row being positions of `channels`
+/// - `shift`: `[frames, channels]`
+pub fn add_shift<T: Element>(
+    level: Level,
+    dims: [usize; 3],
+    channels: usize,
+    x: &[T],
+    shift: &[T],
+    y: &mut [T],
+) {
+    let [_, frames, row] = dims;
+    debug_assert_eq!(shift.len(), frames * channels, "add_shift: shift");
+    if y.is_empty() {
+        return;
+    }
+    let piece = GRAIN.div_ceil(channels) * channels;
+    y.par_chunks_mut(row).zip(x.par_chunks(row)).enumerate().for_each(|(at, (y, x))| {
+        let shift = &shift[at % frames * channels..][..channels];
+        let pieces = y.par_chunks_mut(piece).zip(x.par_chunks(piece));
+        pieces.for_each(|(y, x)| shifted(level, x, shift, y));
+    });
+}
+
+leveled! {
+    fn shifted<T: Element>(level, x: &[T], shift: &[T], y: &mut [T]) {
+        let rows = y.chunks_exact_mut(shift.len()).zip(x.chunks_exact(shift.len()));
+        for (y, x) in rows {
+            for ((y, x), shift) in y.iter_mut().zip(x).zip(shift) {
+                *y = T::narrow(x.widen() + shift.widen());
+            }
+        }
+    }
+}
+
+/// The gradient of the shifts of [`add_shift`]: sums over samples and positions.
+///
+/// # Shapes
+/// - `dy`: `[batch, frames, row]`
+/// - `sums`: `[frames, channels]`
+pub fn sum_shifts<T: Element>(
+    level: Level,
+    dims: [usize; 3],
+    channels: usize,
+    dy: &[T],
+    sums: &mut [f32],
+) {
+    let [batch, frames, row] = dims;
+    let mut each = vec![0.0; batch * frames * channels];
+    sum_segments(level, row / channels.max(1), channels, dy, &mut each);
+    for (at, sum) in sums.iter_mut().enumerate() {
+        let samples = (0..batch).map(|sample| f64::from(each[sample * frames * channels + at]));
+        *sum = samples.sum::<f64>() as f32;
     }
 }

@@ -93,6 +93,29 @@ pub fn mix<const D: usize>(spatial: Tensor<D>, temporal: Tensor<D>, alpha: Tenso
     call.apply(&device, dtype, [some(spatial), some(temporal), some(alpha), None, None, None])
 }
 
+/// `x` plus a row of `shift` per frame, the same for all samples and positions.
+///
+/// # Shapes
+/// - `x`, returns: `[batch, frames, positions, channels]`
+/// - `shift`: `[frames, channels]`
+pub fn add_per_frame(x: Tensor<4>, shift: Tensor<2>) -> Tensor<4> {
+    let shape = x.dims();
+    let [batch, frames, positions, channels] = shape;
+    debug_assert_shape!("shift", shift, [frames, channels]);
+    if !takes(&x) || !agrees(&x, Some(&shift)) {
+        return composed::add_per_frame(x, shift);
+    }
+    let (device, dtype) = (x.device(), x.dtype());
+    let call = Call {
+        operation: Operation::Shift {
+            dims: [batch, frames, positions * channels],
+            channels,
+        },
+        shape: Shape::from(shape),
+    };
+    call.apply(&device, dtype, [some(x), some(shift), None, None, None, None])
+}
+
 /// Resizes to `height`×`width` by repeating pixels: output row `i` is input row
 /// `floor(i * in / out)`, PyTorch's `nearest`.
 ///

@@ -27,6 +27,10 @@ pub(super) fn forward<T: FlexElement>(call: &Call, operands: Operands) -> FlexTe
             };
             mix::mix(level, &spec, slice(&x), slice(&temporal), &mut y);
         }
+        Operation::Shift { dims, channels } => {
+            let shift = other.to_contiguous();
+            mix::add_shift(level, dims, channels, slice(&x), slice(&shift), &mut y);
+        }
         Operation::Upsample { input, size } => {
             resample::upsample_nearest(&Resize { input, size }, slice::<T>(&x), &mut y);
         }
@@ -43,10 +47,19 @@ pub(super) fn backward<T: FlexElement>(
     needed: [bool; OPERANDS],
 ) -> OperandGradients {
     let level = Level::current();
-    let [x_kind, temporal_kind, alpha_kind, ..] = saved.kinds;
+    let [x_kind, other_kind, alpha_kind, ..] = saved.kinds;
     let dy = slice::<T>(&gradient);
-    let mut dx = Buffer::<T>::new(x_kind.0.num_elements());
     let mut gradients = OperandGradients::default();
+    if let Operation::Shift { dims, channels } = call.operation {
+        if needed[1] {
+            let mut sums = vec![0.0; other_kind.0.num_elements()];
+            mix::sum_shifts(level, dims, channels, dy, &mut sums);
+            gradients[1] = Some(small_tensor(&sums, other_kind));
+        }
+        gradients[0] = needed[0].then_some(gradient);
+        return gradients;
+    }
+    let mut dx = Buffer::<T>::new(x_kind.0.num_elements());
     match call.operation {
         Operation::Activation(kind) => {
             let [Some(x), ..] = saved.operands else {
@@ -74,7 +87,7 @@ pub(super) fn backward<T: FlexElement>(
                 alpha: &mut dalpha,
             };
             mix::mix_backward(level, &spec, inputs, dy, to);
-            gradients[1] = needed[1].then(|| tensor(dtemporal, temporal_kind.0));
+            gradients[1] = needed[1].then(|| tensor(dtemporal, other_kind.0));
             gradients[2] = needed[2].then(|| small_tensor(&dalpha, alpha_kind));
         }
         Operation::Upsample { input, size } => {

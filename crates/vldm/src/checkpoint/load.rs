@@ -152,23 +152,34 @@ fn thousands(number: usize) -> String {
 
 /// The path of the parameter being visited. Enum variants are not part of it.
 #[derive(Debug, Default)]
-pub(crate) struct Path(Vec<String>);
+pub(crate) struct Path {
+    names: Vec<String>,
+    containers: Vec<String>,
+}
 
 impl Path {
     pub(crate) fn enter(&mut self, name: &str, container: &str) {
+        self.containers.push(container.to_owned());
         if !container.starts_with("Enum:") {
-            self.0.push(name.to_owned());
+            self.names.push(name.to_owned());
         }
     }
 
     pub(crate) fn exit(&mut self, container: &str) {
+        self.containers.pop();
         if !container.starts_with("Enum:") {
-            self.0.pop();
+            self.names.pop();
         }
     }
 
     pub(crate) fn name(&self) -> String {
-        self.0.join(".")
+        self.names.join(".")
+    }
+
+    /// Whether the parameter is the weight or bias of a layer whose weight can be arranged.
+    fn is_arranged(&self) -> bool {
+        let container = self.containers.last();
+        container.is_some_and(|container| crate::nn::is_arranged(container))
     }
 }
 
@@ -399,6 +410,13 @@ impl Filler<'_> {
         Some(data)
     }
 
+    /// Lets the pages of the parameter's values go: they have been copied.
+    fn release(&self) {
+        if let Some(source) = self.plan.get(&self.path.name()) {
+            self.weights.release(&source.name);
+        }
+    }
+
     fn copy(&mut self, bytes: &[u8], stored: Dtype, sign: f32, shape: &[usize]) -> TensorData {
         let data = values::convert(bytes, stored, self.dtype, sign, shape);
         self.copied += data.bytes().len();
@@ -419,7 +437,11 @@ impl ModuleMapper for Filler<'_> {
         match self.values(&param.lazy_shape()) {
             None => param,
             Some(data) => {
-                let tensor = Tensor::from_data(data, (&param.lazy_device(), self.dtype));
+                let mut tensor = Tensor::from_data(data, (&param.lazy_device(), self.dtype));
+                if D > 1 && self.path.is_arranged() {
+                    tensor = vldm_kernels::arrange(tensor);
+                    self.release();
+                }
                 let id = param.id;
                 param.transform_for_load(tensor, id)
             }

@@ -69,6 +69,17 @@ impl Conv2d {
         )
     }
 
+    /// As [`Conv2d::forward`], of the image enlarged to `size` by repeating pixels.
+    ///
+    /// # Shapes
+    /// - `x`: `[n, height, width, inputs]`
+    /// - returns: `[n, size[0], size[1], outputs]`
+    pub fn forward_upsampled(&self, x: Tensor<4>, size: [usize; 2]) -> Tensor<4> {
+        let weight = self.weight.val();
+        let padding = Padding::same(weight.dims()[2] / 2);
+        vldm_kernels::conv2d_upsampled(x, size, weight, self.bias(), padding)
+    }
+
     fn bias(&self) -> Option<Tensor<1>> {
         self.bias.as_ref().map(Param::val)
     }

@@ -5,6 +5,7 @@
 //! keep the shapes of the reference (`[out, in, kh, kw]`, `[out, in]`) and are created lazily, so
 //! a model of any size can be described and counted without its memory.
 
+mod arrange;
 mod attention;
 mod conv;
 mod embedding;
@@ -18,6 +19,8 @@ mod spatial_transformer;
 pub mod temporal;
 mod timestep_embedding;
 
+pub(crate) use arrange::is_arranged;
+pub use arrange::arrange;
 pub use attention::{Attention, AttentionConfig};
 pub use conv::Conv2d;
 pub use embedding::Embedding;

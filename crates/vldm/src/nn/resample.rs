@@ -71,7 +71,6 @@ impl Upsample {
     /// - `x`: `[n, height, width, channels]`
     /// - returns: `[n, size[0], size[1], channels]`
     pub fn forward(&self, x: Tensor<4>, size: [usize; 2]) -> Tensor<4> {
-        self.conv
-            .forward(vldm_kernels::upsample_nearest(x, size[0], size[1]))
+        self.conv.forward_upsampled(x, size)
     }
 }

@@ -197,6 +197,9 @@ impl<T: Element> Task for BackwardTask<'_, T> {
                 Part::Keys => (None, Some(item)),
                 Part::Both => (Some(item), Some(item)),
             };
+            if matches!(self.part, Part::Both) {
+                self.prefetch::<S>(item);
+            }
             if let Some(item) = query_item.filter(|_| queries.count > 0) {
                 let group = queries.range(item % queries.count);
                 self.query_group::<S>(item / queries.count, &group);
@@ -235,6 +238,27 @@ impl<T: Element> Backward<'_, T> {
                 f32::NEG_INFINITY => f32::INFINITY,
                 x => x * LOG2_E,
             };
+        }
+    }
+}
+
+impl<T: Element> BackwardTask<'_, T> {
+    /// Has what a short item writes and what the one after it reads brought closer.
+    #[inline(always)]
+    fn prefetch<S: Simd>(&self, item: usize) {
+        let pass = self.pass;
+        let spec = pass.spec;
+        let (queries, keys) = (spec.queries.min(TILE), spec.keys.min(TILE));
+        pass.dq.head(spec, item, 0).prefetch::<S>(queries);
+        pass.dk.head(spec, item, 0).prefetch::<S>(keys);
+        pass.dv.head(spec, item, 0).prefetch::<S>(keys);
+        if item + 1 < self.items.end && queries.min(keys) > 0 {
+            for operand in [&pass.inputs.q, &pass.saved.out, &pass.saved.d_out] {
+                operand.head(spec, item + 1).prefetch::<S>(0..queries);
+            }
+            for operand in [&pass.inputs.k, &pass.inputs.v] {
+                operand.head(spec, item + 1).prefetch::<S>(0..keys);
+            }
         }
     }
 }

@@ -35,7 +35,8 @@ pub fn attention<T: Element>(
     log_sum_exp: Option<&mut [f32]>,
 ) {
     inputs.check(spec);
-    let groups = Groups::new(spec, spec.queries, 2 * spec.dim);
+    let smaller = if few_keys(spec) { 4 } else { 1 };
+    let groups = Groups::new(spec, spec.queries, 2 * spec.dim * smaller);
     let pass = Forward {
         spec,
         inputs,
@@ -66,6 +67,12 @@ pub fn attention<T: Element>(
                 dispatch(level, spec.queries <= 8, task);
             });
         });
+}
+
+/// Whether queries are most of what is read: then the heads of a group of queries, which lie side
+/// by side, follow one another; else the groups of a head, which share its keys.
+fn few_keys(spec: &AttentionSpec) -> bool {
+    spec.keys <= 2 * TILE
 }
 
 /// What all tasks share.
@@ -123,11 +130,11 @@ impl<T: Element> Task for ForwardTask<'_, T> {
     fn run<S: Simd>(mut self) {
         let groups = self.pass.groups;
         for item in self.items.clone() {
-            let queries = groups.range(item % groups.count);
             if item + 1 < self.items.end {
                 self.prefetch::<S>(item + 1);
             }
-            self.group::<S>(item / groups.count, &queries);
+            let (pair, group) = self.pass.place(item);
+            self.group::<S>(pair, &groups.range(group));
         }
     }
 }
@@ -137,27 +144,15 @@ impl<T: Element> ForwardTask<'_, T> {
     /// foresee their reads.
     #[inline(always)]
     fn prefetch<S: Simd>(&self, item: usize) {
-        let Forward {
-            spec,
-            inputs,
-            groups,
-            ..
-        } = self.pass;
-        let pair = item / groups.count;
-        let Range { start, end } = groups.range(item % groups.count);
-        inputs
-            .q
-            .head(spec, pair)
-            .prefetch::<S>(start..end.min(start + BLOCK));
-        if spec.keys > 0 {
-            inputs
-                .k
-                .head(spec, pair)
-                .prefetch::<S>(0..spec.keys.min(TILE));
-            inputs
-                .v
-                .head(spec, pair)
-                .prefetch::<S>(0..spec.keys.min(TILE));
+        let Forward { spec, inputs, .. } = self.pass;
+        let (pair, group) = self.pass.place(item);
+        let Range { start, end } = self.pass.groups.range(group);
+        let first = start..end.min(start + BLOCK);
+        inputs.q.head(spec, pair).prefetch::<S>(first);
+        let first = 0..spec.keys.min(TILE);
+        if !first.is_empty() {
+            inputs.k.head(spec, pair).prefetch::<S>(first.clone());
+            inputs.v.head(spec, pair).prefetch::<S>(first);
         }
     }
 
@@ -279,6 +274,17 @@ impl Step<'_> {
 }
 
 impl<T: Element> Forward<'_, T> {
+    /// The pair of sequence and head of an item, and the group of queries.
+    #[inline(always)]
+    fn place(&self, item: usize) -> (usize, usize) {
+        let (heads, groups) = (self.spec.heads, self.groups.count);
+        if !few_keys(self.spec) {
+            return (item / groups, item % groups);
+        }
+        let (sequence, rest) = (item / (heads * groups), item % (heads * groups));
+        (sequence * heads + rest % heads, rest / heads)
+    }
+
     /// Writes what a block of queries has come to.
     #[inline(always)]
     fn finish<S: Simd>(&self, pair: usize, queries: &Range<usize>, held: HeldBlock<'_>) {

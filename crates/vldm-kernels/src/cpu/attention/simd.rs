@@ -3,6 +3,9 @@
 //! The compiler does not turn loops over arrays into the register blocks that products need;
 //! here every operation is one instruction of the level by construction.
 
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
 use crate::cpu::level::Level;
 
 /// The operations the attention kernels consist of.
@@ -89,7 +92,7 @@ pub(super) fn exp2<S: Simd>(x: S::Vector) -> S::Vector {
         9.617_693e-3,
         5.550_310_5e-2,
         0.240_226_53,
-        0.693_147_2,
+        std::f32::consts::LN_2,
     ];
     let x = S::max(S::splat(-127.0), x);
     let shifted = S::add(x, S::splat(ROUND));
@@ -163,14 +166,11 @@ impl Simd for Portable {
     }
     #[inline(always)]
     fn transpose(x: &mut [[f32; 8]; 8]) {
-        for i in 0..8 {
-            for j in 0..i {
-                (x[i][j], x[j][i]) = (x[j][i], x[i][j]);
+        let rows = *x;
+        for (i, column) in x.iter_mut().enumerate() {
+            for (x, row) in column.iter_mut().zip(&rows) {
+                *x = row[i];
             }
         }
     }
 }
-
-#[cfg(target_arch = "x86_64")]
-#[path = "simd_x86.rs"]
-mod x86;

@@ -175,23 +175,23 @@ impl TemporalTransformer {
         let spatial = tokens_to_time(tokens, time.frames);
         let mut x = spatial.clone();
         if let Some(positions) = &self.time_pos_embed {
-            x = x + self.frame_embedding(positions, time, &spatial);
+            x = vldm_kernels::add_per_frame(x, self.frame_embedding(positions, time, &spatial));
         }
         let temporal = self.temporal_transformer_blocks[index].forward(x, time);
         time_to_tokens(self.time_mixer.forward(spatial, temporal))
     }
 
-    /// `[1, frames, 1, channels]`
+    /// `[frames, channels]`
     fn frame_embedding(
         &self,
         positions: &TimestepEmbedding,
         time: &TemporalContext,
         like: &Tensor<4>,
-    ) -> Tensor<4> {
+    ) -> Tensor<2> {
         let first = time.first_frame as i64;
         let frames = first..first + time.frames as i64;
         let index = Tensor::<1, Int>::arange(frames, &like.device()).float();
         let code = sinusoidal(index, self.channels).cast(like.dtype());
-        positions.forward(code).unsqueeze_dims(&[0, 2])
+        positions.forward(code)
     }
 }

@@ -1,0 +1,42 @@
+//! Weights in the order in which the device reads them.
+
+use burn::module::{Module, ModuleMapper, Param};
+use burn::tensor::Tensor;
+
+/// The same module with the weights of its convolutions and linear layers laid out as the device
+/// reads them, one at a time: layers compute the same without it, but rearrange their weight at
+/// every call. Shapes and values, and so what is saved, stay as they are.
+pub fn arrange<M: Module>(module: M) -> M {
+    module.map(&mut Arranger::default())
+}
+
+/// Whether a parameter of such a container (as a [`ModuleMapper`] is told) is a weight that
+/// [`vldm_kernels::arrange`] is for.
+pub(crate) fn is_arranged(container: &str) -> bool {
+    matches!(
+        container,
+        "Struct:Conv2d" | "Struct:Linear" | "Struct:TemporalConv"
+    )
+}
+
+#[derive(Default)]
+struct Arranger {
+    containers: Vec<String>,
+}
+
+impl ModuleMapper for Arranger {
+    fn enter_module(&mut self, _name: &str, container: &str) {
+        self.containers.push(container.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.containers.pop();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        match self.containers.last() {
+            Some(container) if is_arranged(container) => param.map(vldm_kernels::arrange),
+            _ => param,
+        }
+    }
+}
