@@ -23,7 +23,8 @@ pub struct LoadOptions {
     /// What the module is called in messages ("unet").
     pub part: String,
     /// The parameters' data type. Values stored so already are shared with the file's pages,
-    /// others are converted one tensor at a time.
+    /// others are converted one tensor at a time, as are the weights that the device reads in an
+    /// order of its own ([`vldm_kernels::arrange`]).
     pub dtype: DType,
     /// Which of our parameters the file may lack: paths, or their beginnings (a trailing dot or
     /// not, whole segments are compared). They keep their initial values.
@@ -91,7 +92,7 @@ pub struct LoadReport {
     pub dtypes: (Option<DType>, DType),
     /// Bytes of parameters that share the file's pages.
     pub shared_bytes: usize,
-    /// Bytes of parameters that were converted or copied.
+    /// Bytes of parameters that were converted, rearranged or copied.
     pub copied_bytes: usize,
 }
 
@@ -410,9 +411,16 @@ impl Filler<'_> {
         Some(data)
     }
 
-    /// Lets the pages of the parameter's values go: they have been copied.
-    fn release(&self) {
-        if let Some(source) = self.plan.get(&self.path.name()) {
+    /// Lets the pages of a parameter that shared them go: it has been copied.
+    fn release(&mut self, shape: &Shape) {
+        let source = &self.plan[&self.path.name()];
+        let stored = self.weights.info(&source.name).map(|(stored, _)| stored);
+        let was_shared = stored.and_then(values::dtype_of) == Some(self.dtype)
+            && matches!(source.transform, Transform::None | Transform::Reshape { .. } | Transform::Rows { .. });
+        if was_shared {
+            let bytes = shape.num_elements() * self.dtype.size();
+            self.shared -= bytes;
+            self.copied += bytes;
             self.weights.release(&source.name);
         }
     }
@@ -440,7 +448,7 @@ impl ModuleMapper for Filler<'_> {
                 let mut tensor = Tensor::from_data(data, (&param.lazy_device(), self.dtype));
                 if D > 1 && self.path.is_arranged() {
                     tensor = vldm_kernels::arrange(tensor);
-                    self.release();
+                    self.release(&tensor.shape());
                 }
                 let id = param.id;
                 param.transform_for_load(tensor, id)
