@@ -6,7 +6,7 @@ use burn::{
 };
 
 use crate::{
-    composed,
+    composed, flops,
     operands::{Channels, Conv2dOptions, Epilogue},
     windowed,
 };
@@ -28,6 +28,7 @@ pub fn conv2d(
     epilogue: Epilogue<4>,
 ) -> Tensor<4> {
     let x = x.into();
+    let _flops = flops::record(|| flops::conv2d(x.dims(), weight.dims(), options));
     let body = if prefers_windows(&x, &weight, options) {
         windowed::conv2d
     } else {

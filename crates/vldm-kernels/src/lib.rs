@@ -30,14 +30,19 @@
 //! Burn's autodiff differentiates it, and it is the oracle of any faster body. The functions
 //! at the root of the crate are the ones to call: they choose the body, by the device and by the
 //! shape of the layer, never by the batch.
+//!
+//! [`flops::count`] says how much arithmetic the operations were asked for, [`peak::measure`] how fast
+//! the processor could do it.
 
 #[macro_use]
 mod shape;
 
 pub mod composed;
 mod conv2d;
+pub mod flops;
 pub mod memory;
 mod operands;
+pub mod peak;
 mod windowed;
 
 #[cfg(test)]
