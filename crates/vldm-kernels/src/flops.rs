@@ -1,12 +1,13 @@
 //! How much arithmetic the operations are asked for, counted while they run.
 //!
 //! Counted are the products of convolutions, matrices and attention, two operations per
-//! multiply-add, and nothing else: that is how the field states the cost of a network. The counts follow
-//! from shapes alone. What padding multiplies by zero is counted, because every body may do it;
-//! what a body pads for itself is not.
+//! multiply-add, and nothing else: that is how the field states the cost of a network. The counts
+//! follow from shapes alone. What padding multiplies by zero is counted, because every body may do
+//! it; what a body pads for itself is not.
 //!
-//! An operation announces itself with [`record`] where it begins. Operations that it is made of
-//! are not counted again, so it does not matter whether a wrapper, its body or both announce
+//! An operation announces itself where it begins, with one line:
+//! `let _flops = flops::record(|| flops::linear(rows, inputs, out));`. Operations that it is made
+//! of are not counted again, so it does not matter whether a wrapper, its body or both announce
 //! themselves. Backward passes are not counted.
 
 use std::cell::Cell;
@@ -45,8 +46,8 @@ pub fn count<T>(work: impl FnOnce() -> T) -> (T, u64) {
     (result, total)
 }
 
-/// Announces an operation of `flops()` operations: where someone counts, and no enclosing operation
-/// has announced itself. Bind the result for as long as the operation runs.
+/// Announces an operation of `flops()` operations: counted where someone counts, and no enclosing
+/// operation has announced itself. Bind the result for as long as the operation runs.
 #[must_use = "dropped at once, it lets the parts of the operation be counted too"]
 pub(crate) fn record(flops: impl FnOnce() -> u64) -> Recorded {
     let counter = COUNTER.get();
@@ -86,7 +87,7 @@ pub(crate) fn convolution(outputs: usize, taps: usize, channels: [usize; 2]) -> 
     2 * product(&[outputs, taps, channels[0], channels[1]])
 }
 
-/// A two-dimensional convolution of `[n, height, width, in]` with a weight `[out, in, height, width]`.
+/// A convolution of `[n, height, width, in]` with a weight `[out, in, height, width]`.
 pub(crate) fn conv2d(x: [usize; 4], weight: [usize; 4], options: Conv2dOptions) -> u64 {
     let [n, h, w, inputs] = x;
     let [out, _, kh, kw] = weight;

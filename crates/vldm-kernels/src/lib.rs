@@ -31,8 +31,8 @@
 //! at the root of the crate are the ones to call: they choose the body, by the device and by the
 //! shape of the layer, never by the batch.
 //!
-//! [`flops::count`] says how much arithmetic the operations were asked for, [`peak::measure`] how fast
-//! the processor could do it.
+//! [`flops::count`] says how much arithmetic the operations were asked for, [`peak::measure`] how
+//! fast the processor could do it.
 
 #[macro_use]
 mod shape;

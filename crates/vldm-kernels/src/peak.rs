@@ -17,8 +17,8 @@ pub struct Peak {
     pub instructions: &'static str,
 }
 
-/// Multiplies and adds in f32 on `threads` threads at once, with the widest instructions the processor
-/// has: the best of three stretches that take `duration` together.
+/// Multiplies and adds in f32 on `threads` threads at once, with the widest instructions the
+/// processor has: the best of three stretches that take `duration` together.
 ///
 /// Matrix units are not measured: a product in bf16 that uses them may exceed this.
 pub fn measure(threads: usize, duration: Duration) -> Peak {
