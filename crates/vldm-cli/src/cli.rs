@@ -2,6 +2,7 @@
 
 use clap::{ArgAction, Parser, Subcommand};
 
+use crate::bench::BenchArgs;
 use crate::device::DeviceName;
 use crate::exit::EXIT_STATUS;
 use crate::generate::GenerateArgs;
@@ -33,6 +34,10 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: ModelCommand,
     },
+
+    /// Measure a part of a preset on random weights: time, arithmetic, memory.
+    #[command(after_help = EXIT_STATUS)]
+    Bench(Box<BenchArgs>),
 
     /// Computes something small on a device; run by vldm itself in a process of its own.
     #[command(hide = true)]

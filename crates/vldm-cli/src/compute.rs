@@ -59,6 +59,11 @@ impl ComputeArgs {
         }
         self.device.open()
     }
+
+    /// How many threads compute on the CPU, once [`ComputeArgs::open`] has set them.
+    pub(crate) fn threads(&self) -> usize {
+        rayon::current_num_threads()
+    }
 }
 
 /// What the weights are read with, beside the model's own path.

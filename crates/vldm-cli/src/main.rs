@@ -1,8 +1,9 @@
 //! The `vldm` command: words in, a library request out, and what came of it shown.
 //!
-//! Nothing here knows a model: [`generate`] and [`model`] turn arguments into requests and the
+//! Nothing here knows a model: [`generate`], [`model`] and [`bench`] turn arguments into requests and the
 //! library's answers into lines, files and exit statuses.
 
+mod bench;
 mod bytes;
 mod cli;
 mod compute;
@@ -46,6 +47,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Model {
             command: ModelCommand::Verify(args),
         } => model::verify::run(&args, verbose),
+        Command::Bench(args) => bench::run(&args),
         Command::ProbeDevice { device } => device::probe_here(device),
     }
 }

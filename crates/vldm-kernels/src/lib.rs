@@ -30,6 +30,9 @@
 //! Burn's autodiff differentiates it, and it is the oracle of any faster body. The functions
 //! at the root of the crate are the ones to call: they choose the body, by the device and by the
 //! shape of the layer, never by the batch.
+//!
+//! [`flops::count`] says how much arithmetic the operations were asked for, [`peak::measure`] how
+//! fast the processor could do it.
 
 #[macro_use]
 mod shape;
@@ -38,17 +41,19 @@ pub mod composed;
 pub mod cpu;
 mod fast;
 mod flex;
+pub mod flops;
 pub mod memory;
 mod operands;
 mod operation;
+pub mod peak;
 
 #[cfg(test)]
 mod tests;
 
-pub use composed::{adamw, pad, sum_squares};
+pub use composed::pad;
 pub use fast::{
-    add_per_frame, arrange, attention, conv2d, conv2d_upsampled, conv3d, gelu, gelu_tanh, group_norm, layer_norm,
-    linear, linear_geglu, mix, quick_gelu, silu, temporal_attention, temporal_conv,
+    adamw, add_per_frame, arrange, attention, conv2d, conv2d_upsampled, conv3d, gelu, gelu_tanh, group_norm, layer_norm,
+    linear, linear_geglu, memory_order, mix, quick_gelu, silu, sum_squares, temporal_attention, temporal_conv,
     upsample_nearest,
 };
 pub use operands::{

@@ -14,6 +14,7 @@ use burn::tensor::{DType, Device, Shape, Tensor};
 use crate::cpu::activation::Kind;
 use crate::cpu::attention::{AttentionSpec, Strides};
 use crate::cpu::conv::Conv;
+use crate::flops;
 use crate::operands::Activation;
 
 /// Most tensors an operation takes.
@@ -138,10 +139,26 @@ impl Call {
         dtype: DType,
         operands: [Option<burn::backend::DispatchTensor>; OPERANDS],
     ) -> Tensor<D> {
+        let _flops = flops::record(|| self.flops());
         let [a, b, c, d, e, f] = operands.map(|operand| {
             operand.unwrap_or_else(|| Tensor::<1>::empty([0], (device, dtype)).into_dispatch())
         });
         Tensor::from_dispatch(Dispatch::compute(self, a, b, c, d, e, f))
+    }
+
+    /// Operations of the forward pass that count ([`flops`]).
+    fn flops(&self) -> u64 {
+        match &self.operation {
+            Operation::Conv(conv) | Operation::LinearGeglu(conv) => {
+                let channels = [conv.inputs.iter().sum(), conv.outputs];
+                flops::convolution(conv.positions(), conv.taps(), channels)
+            }
+            Operation::Attention { spec, .. } => {
+                let sequences: usize = spec.sequences.iter().product();
+                flops::attention(sequences * spec.queries * spec.keys, spec.heads * spec.dim)
+            }
+            _ => 0,
+        }
     }
 
     /// The operands that the gradients of those in `needed` depend on: what is frozen holds on

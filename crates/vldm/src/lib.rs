@@ -4,6 +4,7 @@
 //! heir Stable Video Diffusion (arXiv:2311.15127), for training and generation.
 
 pub mod autoencoder;
+pub mod bench;
 pub mod checkpoint;
 pub mod conditioning;
 pub mod diffusion;

@@ -9,6 +9,7 @@ fn help_tells_the_exit_status() {
     for command in [
         "",
         "generate",
+        "bench",
         "model",
         "model inspect",
         "model convert",

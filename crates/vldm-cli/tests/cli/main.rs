@@ -6,6 +6,7 @@
     reason = "tests may panic, and tell what they measured"
 )]
 
+mod bench;
 mod convert;
 mod errors;
 mod generate;

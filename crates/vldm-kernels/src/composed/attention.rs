@@ -3,6 +3,7 @@
 use burn::tensor::{Tensor, module, ops::AttentionModuleOptions};
 
 use super::half::{narrow, widen};
+use crate::flops;
 use crate::operands::AttentionMask;
 
 /// Multi-head attention, scale `1 / sqrt(dim)`.
@@ -20,6 +21,7 @@ pub fn attention(
 ) -> Tensor<3> {
     let [n, queries, channels] = q.dims();
     let [_, keys, _] = k.dims();
+    let _flops = flops::record(|| flops::attention(n * queries * keys, channels));
     debug_assert!(
         heads > 0 && channels.is_multiple_of(heads),
         "attention: {heads} heads do not divide {channels} channels"

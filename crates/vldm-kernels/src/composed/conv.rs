@@ -3,6 +3,7 @@
 use burn::tensor::{Tensor, module, ops::ConvOptions};
 
 use super::linear::rows_by_weight;
+use crate::flops;
 use crate::operands::{Channels, Conv2dOptions, Epilogue, Padding};
 
 /// Two-dimensional convolution, plus `epilogue`.
@@ -22,6 +23,7 @@ pub fn conv2d<X: Into<Channels<4>>>(
     epilogue: Epilogue<4>,
 ) -> Tensor<4> {
     let x = x.into();
+    let _flops = flops::record(|| flops::conv2d(x.dims(), weight.dims(), options));
     let [n, h, w, inputs] = x.dims();
     let [out, weight_inputs, kh, kw] = weight.dims();
     debug_assert!(

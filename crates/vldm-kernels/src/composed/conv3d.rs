@@ -2,6 +2,7 @@
 
 use burn::tensor::{Tensor, module, ops::ConvOptions};
 
+use crate::flops;
 use crate::operands::{Channels, Conv3dOptions, Epilogue};
 
 /// Three-dimensional convolution, plus `epilogue`.
@@ -28,11 +29,13 @@ pub fn conv3d(
         "conv3d: x has {inputs} channels, weight [out, in, kf, kh, kw] has {weight_inputs}"
     );
     let Conv3dOptions { stride, padding } = options;
+    let size = |axis: usize, input: usize, kernel: usize| {
+        (input + 2 * padding[axis] - kernel) / stride[axis] + 1
+    };
+    let dims = [b, size(0, f, kf), size(1, h, kh), size(2, w, kw), out];
+    let outputs = dims[..4].iter().product();
+    let _flops = flops::record(|| flops::convolution(outputs, kf * kh * kw, [inputs, out]));
     if b == 0 {
-        let size = |axis: usize, input: usize, kernel: usize| {
-            (input + 2 * padding[axis] - kernel) / stride[axis] + 1
-        };
-        let dims = [0, size(0, f, kf), size(1, h, kh), size(2, w, kw), out];
         return Tensor::zeros(dims, (&weight.device(), weight.dtype()));
     }
     let x = x.joined().permute([0, 4, 1, 2, 3]); // [b, in, f, h, w]

@@ -3,6 +3,7 @@
 use burn::tensor::Tensor;
 
 use super::gelu;
+use crate::flops;
 
 /// `x weightᵀ + bias + residual`.
 ///
@@ -25,6 +26,7 @@ pub fn linear<const D: usize>(
         dims[D - 1]
     );
     let rows = dims[..D - 1].iter().product();
+    let _flops = flops::record(|| flops::linear(rows, inputs, out));
     dims[D - 1] = out;
     if rows == 0 {
         return Tensor::zeros(dims, (&x.device(), x.dtype()));
@@ -49,7 +51,9 @@ pub fn linear_geglu<const D: usize>(
     weight: Tensor<2>,
     bias: Option<Tensor<1>>,
 ) -> Tensor<D> {
-    let [out, _] = weight.dims();
+    let [out, inputs] = weight.dims();
+    let rows = x.dims()[..D - 1].iter().product();
+    let _flops = flops::record(|| flops::linear(rows, inputs, out));
     debug_assert!(
         out.is_multiple_of(2),
         "linear_geglu: weight must have an even number of rows, got {out}"

@@ -3,6 +3,7 @@
 use burn::tensor::{Bool, Device, Tensor, TensorData, activation};
 
 use super::half::{narrow, widen};
+use crate::flops;
 
 /// Every position attends to itself in the frames at most `max_distance` away (all frames when
 /// it is `None`), scale `1 / sqrt(dim)`.
@@ -21,6 +22,7 @@ pub fn temporal_attention(
 ) -> Tensor<4> {
     let dims = q.dims();
     let [b, f, p, channels] = dims;
+    let _flops = flops::record(|| flops::attention(b * p * f * f, channels));
     debug_assert!(
         heads > 0 && channels.is_multiple_of(heads),
         "temporal_attention: {heads} heads do not divide {channels} channels"

@@ -3,6 +3,7 @@
 use burn::tensor::{DType, Device, Tensor};
 
 use super::linear::rows_by_weight;
+use crate::flops;
 use crate::operands::{Channels, Epilogue};
 
 /// Convolution over the frames of a clip with kernel 3×1×1, zero padding 1 in time, plus
@@ -23,6 +24,7 @@ pub fn temporal_conv(
     let x = x.into();
     let [b, f, p, inputs] = x.dims();
     let [out, ..] = weight.dims();
+    let _flops = flops::record(|| flops::convolution(b * f * p, 3, [inputs, out]));
     debug_assert_shape!("weight", weight, [out, inputs, 3, 1, 1]);
     if b * f * p == 0 {
         return zeros([b, f, p, out], &(weight.device(), weight.dtype()));

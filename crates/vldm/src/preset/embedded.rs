@@ -12,6 +12,8 @@ macro_rules! embedded {
 }
 
 pub(super) const EMBEDDED: &[(&str, &str)] = embedded![
+    "bench-train",
+    "bench-train-video",
     "driving",
     "driving-boxes",
     "driving-interpolation",
@@ -29,6 +31,8 @@ pub(super) const EMBEDDED: &[(&str, &str)] = embedded![
     "svd-xt",
     "temporal-decoder-3x1x1",
     "temporal-decoder-3x3x3",
+    "tiny-bench-train",
+    "tiny-bench-train-video",
     "tiny-driving",
     "tiny-driving-boxes",
     "tiny-driving-interpolation",

@@ -107,7 +107,10 @@ fn tokens(preset: &Preset, init: &Init) -> Tensor<3> {
             .expect("valid");
         return LabelEncoder::new(config, init).forward(labels);
     }
-    let config = preset.boxes.as_ref().expect("some condition");
+    let Some(config) = &preset.boxes else {
+        let width = preset.unet.as_ref().and_then(|unet| unet.context_width);
+        return noise([1, 77, width.expect("a width for given tokens")], 3);
+    };
     let object = ObjectBox {
         x0: 0.25,
         y0: 0.5,
