@@ -57,10 +57,31 @@ fn detect() -> Level {
         && is_x86_feature_detected!("avx512dq")
         && is_x86_feature_detected!("avx512vl");
     match (avx2, avx512) {
+        (true, true) if has_tiles() => Level::Amx,
         (true, true) => Level::Avx512,
         (true, false) => Level::Avx2,
         (false, _) => Level::Portable,
     }
+}
+
+/// Whether there are tiles for bf16, and the system lets this process use their registers.
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+fn has_tiles() -> bool {
+    const TILES_OF_BF16: u32 = 1 << 22;
+    const TILES: u32 = 1 << 24;
+    const REQUEST_STATE: libc::c_long = 0x1023;
+    const TILE_DATA: libc::c_long = 18;
+    let features = core::arch::x86_64::__cpuid_count(7, 0).edx;
+    if features & (TILES_OF_BF16 | TILES) != TILES_OF_BF16 | TILES {
+        return false;
+    }
+    // SAFETY: a system call that takes two numbers and touches no memory of this process.
+    unsafe { libc::syscall(libc::SYS_arch_prctl, REQUEST_STATE, TILE_DATA) == 0 }
+}
+
+#[cfg(all(target_arch = "x86_64", not(target_os = "linux")))]
+fn has_tiles() -> bool {
+    false
 }
 
 #[cfg(not(target_arch = "x86_64"))]

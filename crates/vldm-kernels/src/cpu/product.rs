@@ -124,7 +124,7 @@ pub(crate) fn product<W: Element>(
             depth,
         };
         if half && level == Level::Amx {
-            tiles::run(&task, left, right, sink);
+            tiles::run::<tiles::Hardware, _, _>(&task, left, right, sink);
         } else {
             floats::run(&task, left, right, sink);
         }

@@ -37,9 +37,14 @@ enum Block {
     Pages(MmapMut),
 }
 
-#[derive(Debug, Clone, Copy, bytemuck::Zeroable, bytemuck::Pod)]
+#[derive(Debug, Clone, Copy)]
 #[repr(C, align(64))]
 struct Line([u8; 64]);
+
+// SAFETY: 64 bytes, as large as their alignment: any bits are valid and there is no padding.
+unsafe impl bytemuck::Zeroable for Line {}
+// SAFETY: as above.
+unsafe impl Pod for Line {}
 
 /// A buffer of `T` whose contents are unspecified (but initialised) until written, aligned to 64
 /// bytes; its memory returns to the pool when it, or the last [`Bytes`] made of it, is dropped.

@@ -1,14 +1,288 @@
-//! Products of bf16 in matrix tiles.
+//! Products of bf16 in matrix tiles (AMX).
+//!
+//! Blocks are as in f32, with two differences: the left block is always `[row, depth]`, and the
+//! panel holds pairs of depths side by side, `[depth / 2, column, 2]`, which is how the tile unit
+//! reads its right operand. All blocks and strides are multiples of a cache line: tile loads that
+//! straddle lines cost two thirds of the speed.
 
-use super::super::element::Element;
-use super::{Left, Right, Sink, Task, floats};
+#[cfg(test)]
+mod tests;
+
+use half::bf16;
+
+use super::super::element::{Element, convert_into};
+use super::super::level::Level;
+use super::{Left, PANEL, ROWS, Right, Sink, Task, scratch};
+
+/// Depth of a block: a panel of it and the rows of a step stay in the first-level cache.
+const DEPTH: usize = 256;
+
+/// Elements from one row of the left block to the next: an odd number of cache lines, so that the
+/// rows of a tile do not compete for the same places in the cache.
+const STRIDE: usize = DEPTH + 32;
+
+/// Rows, and columns, that are multiplied at once: two by two tiles.
+const STEP: usize = 32;
+
+/// Depth that one instruction multiplies.
+const TILE_DEPTH: usize = 32;
+
+/// Rows of the left block, so that every step of rows is whole.
+const PADDED_ROWS: usize = ROWS.next_multiple_of(STEP);
+
+/// What multiplies tiles.
+pub(super) trait Unit {
+    /// Gets this thread ready.
+    fn begin();
+
+    /// Multiplies [`STEP`] rows by [`PANEL`] columns over `steps * TILE_DEPTH`.
+    ///
+    /// # Safety
+    ///
+    /// `left` is valid for [`STEP`] rows of [`STRIDE`] elements, `panel` for the depth times
+    /// [`PANEL`] elements, `sums` for [`STEP`] rows of `stride` elements; the unit is there.
+    unsafe fn multiply(
+        left: *const bf16,
+        panel: *const bf16,
+        steps: usize,
+        sums: *mut f32,
+        stride: usize,
+        adds: bool,
+    );
+
+    /// Leaves this thread as it was.
+    fn end();
+}
+
+/// The processor's tile unit.
+#[derive(Debug)]
+pub(super) struct Hardware;
 
 /// Computes one task.
-pub(super) fn run<L: Left, W: Element>(
+pub(super) fn run<U: Unit, L: Left, W: Element>(
     task: &Task,
     left: &L,
     right: Right<'_, W>,
     sink: &impl Sink,
 ) {
-    floats::run(task, left, right, sink);
+    let rows = task.rows.len();
+    let stride = task.stride();
+    // Two bf16 take the place of one f32.
+    let parts = [
+        PADDED_ROWS * STRIDE / 2,
+        DEPTH * ROWS / 2,
+        stride * DEPTH / 2,
+        rows.next_multiple_of(STEP) * stride,
+    ];
+    scratch::with(parts, |[left_block, turned, panels, sums]| {
+        let [left_block, turned, panels] = [left_block, turned, panels].map(halves);
+        if task.depth == 0 {
+            sums.fill(0.0);
+        }
+        U::begin();
+        for start in (0..task.depth).step_by(DEPTH) {
+            let depth = start..(start + DEPTH).min(task.depth);
+            let steps = depth.len().div_ceil(TILE_DEPTH);
+            if L::DEPTH_FIRST {
+                left.copy(task.level, task.rows.clone(), depth.clone(), turned, ROWS);
+                transpose(task.level, turned, [depth.len(), rows], left_block);
+            } else {
+                left.copy(task.level, task.rows.clone(), depth.clone(), left_block, STRIDE);
+            }
+            for row in left_block.chunks_exact_mut(STRIDE).take(rows) {
+                row[depth.len()..steps * TILE_DEPTH].fill(bf16::ZERO);
+            }
+            for (index, columns) in task.halves().enumerate() {
+                let from = &right.values[depth.start * right.columns + columns.start..];
+                let panels = &mut panels[index * task.half_width() * DEPTH..];
+                let size = [depth.len(), columns.len()];
+                copy_panels(task.level, from, right.columns, size, panels);
+            }
+            for (index, panel) in panels.chunks_exact(PANEL * DEPTH).enumerate() {
+                for row in (0..rows).step_by(STEP) {
+                    let left = &left_block[row * STRIDE..][..STEP * STRIDE];
+                    let sums = &mut sums[row * stride + index * PANEL..];
+                    assert!(sums.len() >= (STEP - 1) * stride + PANEL);
+                    let [left, panel] = [left.as_ptr(), panel.as_ptr()];
+                    // SAFETY: the slices were just checked; the level promises the unit.
+                    unsafe {
+                        U::multiply(left, panel, steps, sums.as_mut_ptr(), stride, start > 0);
+                    }
+                }
+            }
+        }
+        U::end();
+        sink.write(task.level, task.sums(sums));
+    });
+}
+
+fn halves(floats: &mut [f32]) -> &mut [bf16] {
+    // SAFETY: an f32 is as large as two bf16 and aligned more strictly, and any bits are valid.
+    unsafe { std::slice::from_raw_parts_mut(floats.as_mut_ptr().cast(), floats.len() * 2) }
+}
+
+leveled! {
+    /// Turns `[depth, row]` into `[row, depth]`.
+    fn transpose(level, from: &[bf16], size: [usize; 2], to: &mut [bf16]) {
+        let [depth, rows] = size;
+        for (row, to) in to.chunks_exact_mut(STRIDE).enumerate().take(rows) {
+            for (at, to) in to[..depth].iter_mut().enumerate() {
+                *to = from[at * ROWS + row];
+            }
+        }
+    }
+}
+
+leveled! {
+    /// Copies `size` (depth and width) of a matrix with `columns` in a row to panels of pairs;
+    /// what the last panel and the last step of depth have too many becomes zero.
+    fn copy_panels<W: Element>(
+        level,
+        from: &[W],
+        columns: usize,
+        size: [usize; 2],
+        panels: &mut [bf16],
+    ) {
+        let [depth, width] = size;
+        let zeros = [bf16::ZERO; PANEL];
+        for (index, panel) in panels.chunks_exact_mut(PANEL * DEPTH).enumerate() {
+            let first = index * PANEL;
+            if first >= width {
+                break;
+            }
+            let count = PANEL.min(width - first);
+            for pair in 0..depth.next_multiple_of(TILE_DEPTH) / 2 {
+                let mut rows = [zeros; 2];
+                for (at, row) in rows.iter_mut().enumerate() {
+                    let line = 2 * pair + at;
+                    if line < depth {
+                        let from = &from[line * columns + first..][..count];
+                        convert_into(from, &mut row[..count]);
+                    }
+                }
+                let to = &mut panel[pair * 2 * PANEL..][..2 * PANEL];
+                for (column, to) in to.as_chunks_mut::<2>().0.iter_mut().enumerate() {
+                    *to = [rows[0][column], rows[1][column]];
+                }
+            }
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Unit for Hardware {
+    fn begin() {
+        /// Eight tiles of sixteen rows of 64 bytes.
+        #[repr(C, align(64))]
+        struct Configuration {
+            palette: u8,
+            start_row: u8,
+            reserved: [u8; 14],
+            bytes_per_row: [u16; 16],
+            rows: [u8; 16],
+        }
+        let mut configuration = Configuration {
+            palette: 1,
+            start_row: 0,
+            reserved: [0; 14],
+            bytes_per_row: [0; 16],
+            rows: [0; 16],
+        };
+        configuration.bytes_per_row[..8].fill(64);
+        configuration.rows[..8].fill(16);
+        // SAFETY: the level promises the unit, and the configuration is a valid one.
+        unsafe {
+            std::arch::asm!(
+                "ldtilecfg [{0}]", in(reg) &raw const configuration,
+                options(nostack, preserves_flags, readonly)
+            );
+        }
+    }
+
+    unsafe fn multiply(
+        left: *const bf16,
+        panel: *const bf16,
+        steps: usize,
+        sums: *mut f32,
+        stride: usize,
+        adds: bool,
+    ) {
+        debug_assert!(
+            [left.addr(), panel.addr(), sums.addr(), stride * size_of::<f32>()]
+                .iter()
+                .all(|at| at.is_multiple_of(64)),
+            "blocks of tiles lie on cache lines"
+        );
+        // SAFETY: reads and writes what the caller promises; all tile registers are named.
+        unsafe {
+            std::arch::asm!(
+                "tilezero tmm0",
+                "tilezero tmm1",
+                "tilezero tmm2",
+                "tilezero tmm3",
+                "test {adds:e}, {adds:e}",
+                "jz 2f",
+                "tileloadd tmm0, [{top} + {stride}]",
+                "tileloadd tmm1, [{top} + {stride} + 64]",
+                "tileloadd tmm2, [{bottom} + {stride}]",
+                "tileloadd tmm3, [{bottom} + {stride} + 64]",
+                "2:",
+                "tileloadd tmm4, [{left} + {left_stride}]",
+                "tileloadd tmm6, [{panel} + {panel_stride}]",
+                "tileloadd tmm7, [{panel} + {panel_stride} + 64]",
+                "tdpbf16ps tmm0, tmm4, tmm6",
+                "tileloadd tmm5, [{lower} + {left_stride}]",
+                "tdpbf16ps tmm1, tmm4, tmm7",
+                "tdpbf16ps tmm2, tmm5, tmm6",
+                "tdpbf16ps tmm3, tmm5, tmm7",
+                "add {left}, 64",
+                "add {lower}, 64",
+                "add {panel}, 2048",
+                "dec {steps}",
+                "jnz 2b",
+                "tilestored [{top} + {stride}], tmm0",
+                "tilestored [{top} + {stride} + 64], tmm1",
+                "tilestored [{bottom} + {stride}], tmm2",
+                "tilestored [{bottom} + {stride} + 64], tmm3",
+                adds = in(reg) u64::from(adds),
+                top = in(reg) sums,
+                bottom = in(reg) sums.add(STEP / 2 * stride),
+                stride = in(reg) stride * size_of::<f32>(),
+                left = inout(reg) left => _,
+                lower = inout(reg) left.add(STEP / 2 * STRIDE) => _,
+                left_stride = in(reg) STRIDE * size_of::<bf16>(),
+                panel = inout(reg) panel => _,
+                panel_stride = in(reg) 2 * PANEL * size_of::<bf16>(),
+                steps = inout(reg) steps => _,
+                out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+                options(nostack)
+            );
+        }
+    }
+
+    fn end() {
+        // SAFETY: the unit is there; its registers hold nothing that is still needed.
+        unsafe { std::arch::asm!("tilerelease", options(nostack, preserves_flags, nomem)) };
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+impl Unit for Hardware {
+    fn begin() {
+        unreachable!("no level of this processor has tiles");
+    }
+
+    unsafe fn multiply(
+        _: *const bf16,
+        _: *const bf16,
+        _: usize,
+        _: *mut f32,
+        _: usize,
+        _: bool,
+    ) {
+        unreachable!("no level of this processor has tiles");
+    }
+
+    fn end() {}
 }

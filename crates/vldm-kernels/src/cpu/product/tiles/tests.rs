@@ -1,0 +1,164 @@
+//! Blocks, panels and edges, with a tile unit in plain arithmetic: the same on every machine. The
+//! processor's own unit is compared with it where there is one.
+
+use std::ops::Range;
+use std::sync::Mutex;
+
+use half::bf16;
+
+use super::super::super::element::{Element, convert_into};
+use super::super::super::level::Level;
+use super::super::{Left, PANEL, Right, Sink, Sums, Task};
+use super::{Hardware, STEP, STRIDE, TILE_DEPTH, Unit, run};
+
+/// The tile instructions' arithmetic, one element at a time.
+struct Plain;
+
+impl Unit for Plain {
+    fn begin() {}
+
+    unsafe fn multiply(
+        left: *const bf16,
+        panel: *const bf16,
+        steps: usize,
+        sums: *mut f32,
+        stride: usize,
+        adds: bool,
+    ) {
+        for row in 0..STEP {
+            for column in 0..PANEL {
+                // SAFETY: inside what the caller promises.
+                unsafe {
+                    let to = sums.add(row * stride + column);
+                    let mut sum = if adds { *to } else { 0.0 };
+                    for depth in 0..steps * TILE_DEPTH {
+                        let pair = depth / 2 * 2 * PANEL + 2 * column + depth % 2;
+                        sum += (*left.add(row * STRIDE + depth)).widen() * (*panel.add(pair)).widen();
+                    }
+                    *to = sum;
+                }
+            }
+        }
+    }
+
+    fn end() {}
+}
+
+/// A matrix `[rows, depth]`, copied in either order.
+struct Matrix<'a, const DEPTH_FIRST: bool> {
+    values: &'a [f32],
+    depth: usize,
+}
+
+impl<const FIRST: bool> Left for Matrix<'_, FIRST> {
+    const DEPTH_FIRST: bool = FIRST;
+
+    fn copy<E: Element>(
+        &self,
+        _: Level,
+        rows: Range<usize>,
+        depth: Range<usize>,
+        block: &mut [E],
+        stride: usize,
+    ) {
+        for (r, row) in rows.enumerate() {
+            let from = &self.values[row * self.depth..][depth.clone()];
+            if FIRST {
+                for (d, value) in from.iter().enumerate() {
+                    block[d * stride + r] = E::narrow(*value);
+                }
+            } else {
+                convert_into(from, &mut block[r * stride..][..from.len()]);
+            }
+        }
+    }
+}
+
+struct Collect {
+    columns: usize,
+    pair: Option<usize>,
+    to: Mutex<Vec<f32>>,
+}
+
+impl Sink for Collect {
+    fn write(&self, _: Level, sums: Sums<'_>) {
+        let mut to = self.to.lock().unwrap();
+        for (index, row) in sums.rows.clone().enumerate() {
+            let start = row * self.columns + sums.columns.start;
+            to[start..start + sums.columns.len()].copy_from_slice(sums.row(index));
+            if let Some(pair) = self.pair {
+                let start = start + pair;
+                to[start..start + sums.columns.len()].copy_from_slice(sums.paired_row(index));
+            }
+        }
+    }
+
+    fn pair(&self) -> Option<usize> {
+        self.pair
+    }
+}
+
+fn check<U: Unit>([rows, depth, columns]: [usize; 3], paired: bool) {
+    // Small integers: every sum is exact, in any order.
+    let value = |i: usize, step: usize| ((i * step) % 7) as f32 - 3.0;
+    let left: Vec<f32> = (0..rows * depth).map(|i| value(i, 5)).collect();
+    let right: Vec<f32> = (0..depth * columns).map(|i| value(i, 3)).collect();
+    let pair = paired.then_some(columns / 2);
+    let half = pair.unwrap_or(columns);
+    // An inner block of the outputs, as tasks have them.
+    let task = Task {
+        level: Level::best(),
+        rows: rows / 3..rows,
+        columns: half / 3..half,
+        pair,
+        depth,
+    };
+    for first in [false, true] {
+        let sink = Collect {
+            columns,
+            pair,
+            to: Mutex::new(vec![0.0; rows * columns]),
+        };
+        let from = Right {
+            values: &right,
+            columns,
+        };
+        if first {
+            let left = Matrix::<true> { values: &left, depth };
+            run::<U, _, _>(&task, &left, from, &sink);
+        } else {
+            let left = Matrix::<false> { values: &left, depth };
+            run::<U, _, _>(&task, &left, from, &sink);
+        }
+        let got = sink.to.into_inner().unwrap();
+        for row in task.rows.clone() {
+            for column in task.columns.clone().chain(pair.into_iter().flat_map(|pair| {
+                task.columns.clone().map(move |column| column + pair)
+            })) {
+                let products = (0..depth).map(|d| left[row * depth + d] * right[d * columns + column]);
+                let expected: f32 = products.sum();
+                assert_eq!(got[row * columns + column], expected, "row {row}, column {column}");
+            }
+        }
+    }
+}
+
+fn check_shapes<U: Unit>() {
+    for shape in [[1, 1, 1], [3, 5, 7], [32, 32, 32], [33, 64, 65], [100, 300, 70], [200, 513, 34]] {
+        check::<U>(shape, false);
+    }
+    check::<U>([40, 70, 50], true);
+    check::<U>([5, 0, 4], false);
+}
+
+#[test]
+fn blocks_of_tiles_equal_loops() {
+    check_shapes::<Plain>();
+}
+
+#[test]
+fn the_tile_unit_equals_plain_arithmetic() {
+    if Level::best() == Level::Amx {
+        check_shapes::<Hardware>();
+    }
+}
