@@ -19,10 +19,10 @@ fn case(name: &str) -> PathBuf {
         .join(name)
 }
 
-fn load(path: &Path) -> Model {
+fn load(path: &Path, dtype: DType) -> Model {
     let settings = LoadSettings {
         device: Device::flex(),
-        dtype: DType::F32,
+        dtype,
         temporal: None,
     };
     let description = ModelDescription::open(path, None).expect("a model");
@@ -31,10 +31,14 @@ fn load(path: &Path) -> Model {
 
 /// Every output within 1e-4 of the reference's standard deviation.
 fn check(name: &str) {
+    check_in(name, DType::F32, 1e-4);
+}
+
+fn check_in(name: &str, dtype: DType, tolerance: f64) {
     let case = case(name);
-    let model = load(&case.join("model"));
+    let model = load(&case.join("model"), dtype);
     let reference = Weights::open(case.join("reference.safetensors")).expect("a reference");
-    let checks = verify(&model, &reference, 1e-4).expect("a verdict");
+    let checks = verify(&model, &reference, tolerance).expect("a verdict");
     assert!(!checks.is_empty());
     let mut failed = false;
     for check in &checks {
@@ -85,10 +89,17 @@ fn other_ways_to_store_a_model() {
     }
 }
 
+#[test]
+fn half_precision() {
+    for name in ["sd15", "sd21", "x4", "svd"] {
+        check_in(name, DType::BF16, 2e-2);
+    }
+}
+
 /// The reference of another model is an error that says so, not a panic.
 #[test]
 fn the_reference_of_another_model() {
-    let model = load(&case("odd_sd_conv").join("model"));
+    let model = load(&case("odd_sd_conv").join("model"), DType::F32);
     let reference = Weights::open(case("svd").join("reference.safetensors")).expect("a reference");
     let error = verify(&model, &reference, 1e-4).expect_err("another model's");
     assert!(error.to_string().contains("another model's"), "{error}");

@@ -41,6 +41,11 @@ impl Level {
         limit.min(Self::best())
     }
 
+    /// Whether bf16 is faster than f32, not only smaller.
+    pub fn prefers_half(self) -> bool {
+        self == Self::Amx
+    }
+
     /// Uses no level above `self` from now on, in the whole process.
     pub fn limit(self) {
         LIMIT.store(self as u8, Ordering::Relaxed);
