@@ -21,7 +21,7 @@ pub(crate) struct ComputeArgs {
     #[arg(long, value_name = "DEVICE", default_value = "cpu")]
     pub(crate) device: DeviceName,
 
-    /// What to compute in; auto is f32.
+    /// What to compute in; auto is bf16 on a CPU with matrix tiles for it (AMX), else f32.
     #[arg(long, value_name = "TYPE", default_value = "auto")]
     pub(crate) dtype: Dtype,
 
@@ -39,16 +39,18 @@ pub(crate) enum Dtype {
     Bf16,
 }
 
-impl Dtype {
-    pub(crate) fn resolve(self) -> DType {
-        match self {
-            Self::Auto | Self::F32 => DType::F32,
-            Self::Bf16 => DType::BF16,
-        }
-    }
-}
 
 impl ComputeArgs {
+    /// The data type of weights and activations.
+    pub(crate) fn dtype(&self) -> DType {
+        let half = match self.dtype {
+            Dtype::Auto => self.device.is_cpu() && vldm::cpu_prefers_half(),
+            Dtype::F32 => false,
+            Dtype::Bf16 => true,
+        };
+        if half { DType::BF16 } else { DType::F32 }
+    }
+
     /// Sets the threads and opens the device: before the first operation.
     pub(crate) fn open(&self) -> anyhow::Result<Device> {
         if let Some(threads) = self.threads {

@@ -56,6 +56,11 @@ impl fmt::Display for DeviceName {
 }
 
 impl DeviceName {
+    /// Whether it is the processor itself.
+    pub(crate) fn is_cpu(self) -> bool {
+        self == Self::Cpu
+    }
+
     /// The device, known to be there.
     pub(crate) fn open(self) -> anyhow::Result<Device> {
         let device = self.device()?;

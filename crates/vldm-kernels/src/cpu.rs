@@ -12,6 +12,8 @@ pub mod attention;
 pub mod conv;
 pub mod element;
 pub mod group_norm;
+#[cfg(all(test, unix))]
+mod guarded;
 pub mod layer_norm;
 pub mod level;
 pub mod math;

@@ -7,6 +7,7 @@ mod activation;
 mod attention;
 mod batch;
 mod conv;
+mod fast;
 mod linear;
 mod mix;
 mod norm;

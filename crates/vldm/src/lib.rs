@@ -21,3 +21,8 @@ pub mod unet;
 pub mod verify;
 
 pub use error::{Error, Result};
+
+/// Whether models compute faster in bf16 than in f32 on this machine's CPU.
+pub fn cpu_prefers_half() -> bool {
+    vldm_kernels::cpu::level::Level::best().prefers_half()
+}

@@ -103,7 +103,7 @@ impl BenchArgs {
             frames: self.frames.map(NonZeroUsize::get),
             height: self.height,
             width: self.width,
-            dtype: self.compute.dtype.resolve(),
+            dtype: self.compute.dtype(),
             trained: self.trained.map(|trained| match trained {
                 TrainedName::All => Trained::All,
                 TrainedName::Temporal => Trained::Temporal,

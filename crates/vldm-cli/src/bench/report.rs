@@ -83,7 +83,7 @@ impl Report<'_> {
             "frames": pixels(size.frames),
             "width": pixels(size.width),
             "height": pixels(size.height),
-            "dtype": self.args.compute.dtype.resolve().name(),
+            "dtype": self.args.compute.dtype().name(),
             "device": self.args.compute.device.to_string(),
             "threads": self.threads,
             "parameters": parameters.count,
@@ -151,7 +151,7 @@ impl Report<'_> {
             Some(_) => format!("{} with {} threads", compute.device, self.threads),
             None => compute.device.to_string(),
         };
-        let dtype = compute.dtype.resolve().name();
+        let dtype = compute.dtype().name();
         format!(
             "{}, {}: {what}, {dtype} on {place}",
             self.preset.name,

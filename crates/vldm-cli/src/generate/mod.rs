@@ -58,7 +58,7 @@ pub(crate) fn run(args: &GenerateArgs, verbose: bool) -> anyhow::Result<()> {
         Some(path) => GivenTensors::read(&Weights::open(path)?, &device)?,
         None => GivenTensors::default(),
     };
-    let dtype = args.compute.dtype.resolve();
+    let dtype = args.compute.dtype();
     let model = args.weights.load(description, (device, dtype), verbose)?;
     interrupt.check()?;
     let generation = Generation::new(&model, job.plan.clone(), picture, given)?;
@@ -73,7 +73,7 @@ fn prepare(args: &GenerateArgs) -> anyhow::Result<(Job, ModelDescription)> {
     let request = args.resolve()?;
     let model_path = args.model_path()?;
     let description = args.weights.describe(&model_path)?;
-    let bytes_per_value = args.compute.dtype.resolve().size() as u64;
+    let bytes_per_value = args.compute.dtype().size() as u64;
     let own_temporal = args.weights.temporal.clone();
     let plan = budget::plan_within(args.max_memory, request, |request| {
         Plan::new(
@@ -108,7 +108,7 @@ fn metadata(args: &GenerateArgs, job: &Job, sample: usize, seed: u64) -> serde_j
         "image": args.image,
         "initial_latents": args.initial_latents,
         "device": args.compute.device.to_string(),
-        "dtype": args.compute.dtype.resolve().name(),
+        "dtype": args.compute.dtype().name(),
         "settings": job.plan,
     })
 }

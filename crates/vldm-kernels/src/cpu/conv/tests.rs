@@ -321,3 +321,38 @@ fn nothing_comes_of_nothing() {
         check(&Case::<f32>::of(Conv::linear(5, 0, 4), &mut numbers), level);
     }
 }
+
+#[cfg(unix)]
+#[test]
+fn nothing_is_touched_beside_the_operands() {
+    use super::super::guarded::Guarded;
+
+    let mut numbers = Numbers::new(6);
+    for at_end in [false, true] {
+        for _ in 0..8 {
+            let case = Case::<f32>::random(&mut numbers);
+            let guarded = |values: &[f32]| Guarded::new(values, at_end);
+            let x = case.x.each_ref().map(|x| guarded(x));
+            let [weight, bias, dy] = [&case.weight, &case.bias, &case.dy].map(|v| guarded(v));
+            let [shift, residual] = [&case.shift, &case.residual].map(|v| guarded(v));
+            let transposed = guarded(&case.transposed());
+            let x = x.each_ref().map(|x| &x[..]);
+            let additions = Additions {
+                bias: Some(&bias),
+                shift: Some(&shift),
+                residual: Some(&residual),
+            };
+            for level in Level::available() {
+                let mut y = guarded(&case.dy);
+                forward(level, &case.conv, x, &weight, additions, &mut y);
+                let pixels = case.conv.scaled_positions();
+                let [mut first, mut second] =
+                    case.conv.inputs.map(|channels| guarded(&vec![0.0; pixels * channels]));
+                input_gradient(level, &case.conv, &dy, &transposed, [&mut first, &mut second]);
+                let mut dweight = guarded(&case.weight);
+                weight_gradient(level, &case.conv, x, &dy, &mut dweight);
+                assert!(y[..] == case.forward(level)[..]);
+            }
+        }
+    }
+}

@@ -133,4 +133,34 @@ fn overlapping_output_is_refused() {
     );
 }
 
+#[cfg(unix)]
+#[test]
+fn nothing_is_touched_beside_the_operands() {
+    use crate::cpu::guarded::Guarded;
+
+    for (spec, at_end) in specs().into_iter().flat_map(|spec| [(spec, false), (spec, true)]) {
+        for layout in [Layout::Spatial, Layout::Temporal] {
+            let case = Case::<f32>::new(spec, layout, 1.0);
+            let [q, k, v] = [&case.q, &case.k, &case.v].map(|x| Guarded::new(&x.data, at_end));
+            let tokens = |data, operand: &Operand<f32>| Tokens {
+                data,
+                strides: operand.strides,
+            };
+            let inputs = Inputs {
+                q: tokens(&q, &case.q),
+                k: tokens(&k, &case.k),
+                v: tokens(&v, &case.v),
+            };
+            for level in Level::available() {
+                let (expected, _) = case.run(level, layout);
+                let mut out = Guarded::new(&vec![GUARD; expected.data.len()], at_end);
+                let strides = expected.strides;
+                let to = TokensMut { data: &mut out, strides };
+                attention(level, &spec, inputs, to, None);
+                assert!(bits(&out) == bits(&expected.data), "{spec:?} {level:?}");
+            }
+        }
+    }
+}
+
 for_each_type!(equals_reference, large_logits, same_bits);
