@@ -1,0 +1,167 @@
+//! Draws contact sheets of the driving world, with and without boxes.
+//!
+//! `cargo run --release -p vldm-world --example contact_sheet -- OUT_DIR [WIDTH HEIGHT]`
+//!
+//! One sheet per scene: its clip in time. `seeds.png` shows first frames of many seeds, and
+//! standard output gets the captions and the rendering speed.
+
+#![allow(clippy::print_stdout)]
+
+use std::path::Path;
+use std::time::Instant;
+
+use vldm_media::{Clip, Fps, Frame, contact_sheet, write_image};
+use vldm_world::{
+    Class, ClipSpec, Curvature, Density, Livery, ObjectBox, Paint, Place, RoadKind, SceneOptions,
+    Subject, TimeOfDay, VehicleKind, Weather, World,
+};
+
+type Error = Box<dyn std::error::Error>;
+
+fn main() -> Result<(), Error> {
+    let mut arguments = std::env::args().skip(1);
+    let folder = arguments.next().ok_or("expected a folder to write to")?;
+    let sides = arguments
+        .map(|side| side.parse())
+        .collect::<Result<Vec<u32>, _>>()?;
+    let size = match sides.as_slice() {
+        [] => (256, 128),
+        &[width, height] => (width, height),
+        _ => return Err("expected a width and a height".into()),
+    };
+    let folder = Path::new(&folder);
+    std::fs::create_dir_all(folder)?;
+    for (name, seed, options) in scenes() {
+        let spec = spec(size, 12, Fps::new(3, 1)?, seed);
+        let world = World::with_options(spec, &options)?;
+        println!("{name}: {}", world.caption());
+        println!("  {:?}", world.labels());
+        write(folder, name, &sheet(&world, false)?)?;
+        write(folder, &format!("{name}-boxes"), &sheet(&world, true)?)?;
+    }
+    let firsts = (0..20)
+        .map(|seed| {
+            let world = World::new(spec(size, 16, Fps::new(8, 1)?, seed))?;
+            println!("seed {seed}: {}", world.caption());
+            Ok(world.render(8)?)
+        })
+        .collect::<Result<Vec<Frame>, Error>>()?;
+    let seeds = contact_sheet(&Clip::new(firsts, Fps::FILM)?, 4)?;
+    write(folder, "seeds", &seeds)?;
+    speed(size)
+}
+
+fn spec((width, height): (u32, u32), num_frames: usize, fps: Fps, seed: u64) -> ClipSpec {
+    ClipSpec {
+        width,
+        height,
+        num_frames,
+        fps,
+        seed,
+    }
+}
+
+fn scenes() -> Vec<(&'static str, u64, SceneOptions)> {
+    let of = |time, weather, density, road, curvature| SceneOptions {
+        time_of_day: Some(time),
+        weather: Some(weather),
+        density: Some(density),
+        road: Some(road),
+        curvature: Some(curvature),
+        ..SceneOptions::default()
+    };
+    use {Curvature as C, Density as D, RoadKind as R, TimeOfDay as T, Weather as W};
+    let subject = SceneOptions {
+        subject: Some(Subject {
+            kind: VehicleKind::Hatchback,
+            paint: Paint::Red,
+            livery: Livery::Stripe {
+                paint: Paint::White,
+            },
+            distance: 7.0,
+            place: Place::Ahead,
+        }),
+        ..SceneOptions::default()
+    };
+    let changes = SceneOptions {
+        lane_changes: Some(true),
+        ..of(T::Dusk, W::Clear, D::Moderate, R::Highway, C::Left)
+    };
+    vec![
+        ("day-highway", 1, of(T::Day, W::Clear, D::Moderate, R::Highway, C::Right)),
+        ("day-country", 2, of(T::Day, W::Clear, D::Light, R::Country, C::Left)),
+        ("day-city-heavy", 3, of(T::Day, W::Cloudy, D::Heavy, R::City, C::Straight)),
+        ("day-empty", 4, of(T::Day, W::Clear, D::Empty, R::Country, C::Straight)),
+        ("dusk-highway-changes", 5, changes),
+        ("night-highway-heavy", 6, of(T::Night, W::Clear, D::Heavy, R::Highway, C::Left)),
+        ("night-country", 7, of(T::Night, W::Clear, D::Light, R::Country, C::Right)),
+        ("night-city", 8, of(T::Night, W::Clear, D::Moderate, R::City, C::Straight)),
+        ("night-city-rain", 9, of(T::Night, W::Rain, D::Moderate, R::City, C::Right)),
+        ("rain-highway", 10, of(T::Day, W::Rain, D::Moderate, R::Highway, C::Straight)),
+        ("fog-country", 11, of(T::Day, W::Fog, D::Moderate, R::Country, C::Right)),
+        ("fog-night-highway", 12, of(T::Night, W::Fog, D::Heavy, R::Highway, C::Straight)),
+        ("subject", 13, subject),
+    ]
+}
+
+fn sheet(world: &World, with_boxes: bool) -> Result<Frame, Error> {
+    let frames = (0..world.spec().num_frames)
+        .map(|number| {
+            let mut frame = world.render(number)?;
+            if with_boxes {
+                for object in world.boxes(number)? {
+                    outline(&mut frame, &object);
+                }
+            }
+            Ok(frame)
+        })
+        .collect::<Result<Vec<_>, Error>>()?;
+    Ok(contact_sheet(&Clip::new(frames, world.spec().fps)?, 4)?)
+}
+
+/// Draws a box, one pixel wide.
+fn outline(frame: &mut Frame, object: &ObjectBox) {
+    let color = match object.class {
+        Class::Car => [0, 255, 80],
+        Class::Truck => [255, 200, 0],
+        Class::Pedestrian => [255, 0, 200],
+    };
+    let (width, height) = frame.size();
+    let pixel = |share: f32, side: u32| ((share * side as f32) as u32).min(side - 1);
+    let (x0, x1) = (pixel(object.x0, width), pixel(object.x1, width));
+    let (y0, y1) = (pixel(object.y0, height), pixel(object.y1, height));
+    let mut set = |x: u32, y: u32| {
+        let at = (y as usize * width as usize + x as usize) * 3;
+        frame.rgb_mut()[at..at + 3].copy_from_slice(&color);
+    };
+    for x in x0..=x1 {
+        set(x, y0);
+        set(x, y1);
+    }
+    for y in y0..=y1 {
+        set(x0, y);
+        set(x1, y);
+    }
+}
+
+fn write(folder: &Path, name: &str, sheet: &Frame) -> Result<(), Error> {
+    let path = folder.join(format!("{name}.png"));
+    write_image(&path, sheet, &vldm_media::WriteOptions::default())?;
+    Ok(())
+}
+
+/// Frames per second over scenes of many seeds.
+fn speed(size: (u32, u32)) -> Result<(), Error> {
+    let started = Instant::now();
+    let mut frames = 0;
+    for seed in 0..40 {
+        let world = World::new(spec(size, 16, Fps::new(8, 1)?, 1000 + seed))?;
+        for frame in 0..16 {
+            world.render(frame)?;
+            frames += 1;
+        }
+    }
+    let rate = f64::from(frames) / started.elapsed().as_secs_f64();
+    println!("{}x{}: {rate:.0} frames per second", size.0, size.1);
+    Ok(())
+}

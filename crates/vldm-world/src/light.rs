@@ -1,0 +1,203 @@
+//! Light and air: what the time of day and the weather do to colours.
+
+use crate::color::Color;
+use crate::scene::{RoadKind, Scene, TimeOfDay, Weather};
+
+/// The colours and lights of a scene.
+#[derive(Debug, Clone)]
+pub(crate) struct Light {
+    /// The sky overhead and at the horizon.
+    pub(crate) zenith: Color,
+    pub(crate) horizon: Color,
+    /// What far things fade to, and the distance in metres at which two thirds have faded.
+    pub(crate) haze: Color,
+    pub(crate) sight: f32,
+    /// Falls on everything.
+    pub(crate) ambient: Color,
+    /// Added on faces turned to the sun.
+    pub(crate) sun: Color,
+    /// Share of the sky under clouds.
+    pub(crate) clouds: f32,
+    /// Strength of the ego car's headlights.
+    pub(crate) beam: f32,
+    /// Strength of everybody's lamps as seen by the camera, 0 when they are off.
+    pub(crate) lamps: f32,
+    /// Strength of the pools of light under street lamps, 0 where there are none.
+    pub(crate) pools: f32,
+    /// Metres between street lamps on one side, and how far from the axis their heads are.
+    pub(crate) lamp_spacing: f32,
+    pub(crate) lamp_x: f32,
+    /// Share of windows that are lit.
+    pub(crate) windows: f32,
+    /// How much the road shines, 0 to 1.
+    pub(crate) wet: f32,
+}
+
+impl Light {
+    pub(crate) fn new(scene: &Scene) -> Self {
+        let [zenith, horizon, ambient, sun] = sky(scene.time_of_day, scene.weather);
+        let night = scene.is_night();
+        let dusk = scene.time_of_day == TimeOfDay::Dusk;
+        let sight = match scene.weather {
+            Weather::Clear => 1300.0,
+            Weather::Cloudy => 900.0,
+            Weather::Rain => 260.0,
+            Weather::Fog => 62.0,
+        };
+        let clouds = match scene.weather {
+            Weather::Clear => 0.35,
+            Weather::Cloudy => 0.85,
+            Weather::Rain => 1.0,
+            Weather::Fog => 0.0,
+        };
+        let city = scene.road == RoadKind::City;
+        Self {
+            zenith,
+            horizon,
+            haze: horizon,
+            sight,
+            ambient,
+            sun,
+            clouds,
+            beam: if night { 0.85 } else if dusk { 0.16 } else { 0.0 },
+            lamps: match (scene.lights_on(), night, dusk) {
+                (_, true, _) => 1.0,
+                (_, _, true) => 0.7,
+                (true, _, _) => 0.45,
+                _ => 0.0,
+            },
+            pools: if scene.lamps && night { 0.5 } else { 0.0 },
+            lamp_spacing: if city { 28.0 } else { 42.0 },
+            lamp_x: scene.section.lanes_end() - 0.3,
+            windows: if night { 0.42 } else if dusk { 0.22 } else { 0.0 },
+            wet: if scene.weather == Weather::Rain { 1.0 } else { 0.0 },
+        }
+    }
+
+    /// Share of an object's own colour that is left at distance `d`.
+    pub(crate) fn clear(&self, d: f32) -> f32 {
+        libm::expf(-d.max(0.0) / self.sight)
+    }
+
+    /// The ego car's headlights on something at distance `d`, `aside` metres to the side.
+    pub(crate) fn headlight(&self, d: f32, aside: f32) -> f32 {
+        if self.beam == 0.0 {
+            return 0.0;
+        }
+        let spread = 1.6 + 0.16 * d;
+        let across = aside * aside / (spread * spread);
+        let along = d / 26.0;
+        // Close to the car the beams have not come down to the road.
+        let rise = d * d / (d * d + 30.0);
+        self.beam * 1.25 * rise / ((1.0 + across) * (1.0 + along * along))
+    }
+
+    /// Street lamps on something at `s` metres along the world's road and `x` from its axis.
+    pub(crate) fn pool(&self, s: f64, x: f32) -> f32 {
+        if self.pools == 0.0 {
+            return 0.0;
+        }
+        let spacing = f64::from(self.lamp_spacing);
+        let along = |shift: f64| {
+            let at = s / spacing + shift;
+            (at - libm::floor(at) - 0.5) as f32 * self.lamp_spacing
+        };
+        let fall = |ds: f32, dx: f32| {
+            let r = (ds * ds + dx * dx) / 60.0;
+            1.0 / (1.0 + r * (1.0 + 0.5 * r))
+        };
+        // The lamps of the two sides stand at alternating places.
+        self.pools * (fall(along(0.0), x - self.lamp_x) + fall(along(0.5), x + self.lamp_x))
+    }
+
+    /// The light on a thing standing at distance `d`, `aside` metres from the camera's path.
+    pub(crate) fn on(&self, d: f32, aside: f32, s: f64, x: f32) -> Color {
+        let beam = Color([1.0, 0.96, 0.86]) * self.headlight(d, aside);
+        let pool = Color([1.0, 0.82, 0.55]) * (0.8 * self.pool(s, x));
+        self.ambient + self.sun * 0.55 + beam + pool
+    }
+
+    /// A thing's colour as seen from the distance `d`.
+    pub(crate) fn through_air(&self, color: Color, d: f32) -> Color {
+        self.haze.mix(color, self.clear(d))
+    }
+}
+
+/// Zenith, horizon, ambient light, sunlight.
+fn sky(time: TimeOfDay, weather: Weather) -> [Color; 4] {
+    use {TimeOfDay as T, Weather as W};
+    match (time, weather) {
+        (T::Day, W::Clear) => [
+            Color::hex(0x2f_72_c4),
+            Color::hex(0xc6_de_ee),
+            Color([0.62, 0.66, 0.72]),
+            Color([0.52, 0.48, 0.40]),
+        ],
+        (T::Day, W::Cloudy) => [
+            Color::hex(0x8a_98_a8),
+            Color::hex(0xcf_d5_da),
+            Color([0.74, 0.76, 0.78]),
+            Color([0.12, 0.12, 0.11]),
+        ],
+        (T::Day, W::Rain) => [
+            Color::hex(0x66_70_7b),
+            Color::hex(0xa4_ac_b3),
+            Color([0.58, 0.60, 0.63]),
+            Color([0.0; 3]),
+        ],
+        (T::Day, W::Fog) => [
+            Color::hex(0xb4_b9_bd),
+            Color::hex(0xc9_cc_ce),
+            Color([0.70, 0.71, 0.72]),
+            Color([0.0; 3]),
+        ],
+        (T::Dusk, W::Clear) => [
+            Color::hex(0x2c_3c_74),
+            Color::hex(0xf3_a4_5e),
+            Color([0.40, 0.37, 0.46]),
+            Color([0.42, 0.22, 0.08]),
+        ],
+        (T::Dusk, W::Cloudy) => [
+            Color::hex(0x4c_4f_6a),
+            Color::hex(0xc7_8f_72),
+            Color([0.40, 0.38, 0.43]),
+            Color([0.16, 0.08, 0.03]),
+        ],
+        (T::Dusk, W::Rain) => [
+            Color::hex(0x41_47_58),
+            Color::hex(0x80_7a_82),
+            Color([0.36, 0.36, 0.41]),
+            Color([0.0; 3]),
+        ],
+        (T::Dusk, W::Fog) => [
+            Color::hex(0x83_7b_88),
+            Color::hex(0xa3_94_92),
+            Color([0.42, 0.40, 0.43]),
+            Color([0.0; 3]),
+        ],
+        (T::Night, W::Clear) => [
+            Color::hex(0x05_08_16),
+            Color::hex(0x18_22_3c),
+            Color([0.10, 0.115, 0.16]),
+            Color([0.0; 3]),
+        ],
+        (T::Night, W::Cloudy) => [
+            Color::hex(0x0a_0c_14),
+            Color::hex(0x24_24_2e),
+            Color([0.10, 0.105, 0.13]),
+            Color([0.0; 3]),
+        ],
+        (T::Night, W::Rain) => [
+            Color::hex(0x08_0b_12),
+            Color::hex(0x1c_22_2c),
+            Color([0.09, 0.10, 0.125]),
+            Color([0.0; 3]),
+        ],
+        (T::Night, W::Fog) => [
+            Color::hex(0x1b_1e_24),
+            Color::hex(0x34_37_3c),
+            Color([0.12, 0.125, 0.14]),
+            Color([0.0; 3]),
+        ],
+    }
+}

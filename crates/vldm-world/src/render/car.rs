@@ -1,0 +1,368 @@
+//! Cars and vans: a body, a cabin on it, wheels, lights, a shadow.
+
+use crate::color::Color;
+use crate::traffic::Actor;
+use crate::vehicle::{Class, Livery, Look, Paint, Shape, VehicleKind};
+use crate::view::NEAR;
+
+use super::{Detail, Stage};
+
+/// A car as the camera sees it: lengths count from the end that is nearer.
+struct Model {
+    near: f32,
+    length: f32,
+    x: f32,
+    half: f32,
+    roof: f32,
+    height: f32,
+    belt: f32,
+    /// Height of the near and the far end; where their windows begin below and end above.
+    end: [f32; 2],
+    base: [f32; 2],
+    top: [f32; 2],
+}
+
+/// The underside of a car's body.
+pub(super) const FLOOR: f32 = 0.28;
+const GLASS: Color = Color([0.13, 0.16, 0.20]);
+
+impl Model {
+    fn new(actor: &Actor, shape: &Shape, kind: VehicleKind) -> Self {
+        let rear = [shape.rear_end, shape.rear_base, shape.rear_top];
+        let front = [shape.front_end, shape.front_base, shape.front_top];
+        let (near, far) = if actor.oncoming { (front, rear) } else { (rear, front) };
+        let inset = if kind == VehicleKind::Van { 0.93 } else { 0.8 };
+        Self {
+            near: actor.d - shape.length / 2.0,
+            length: shape.length,
+            x: actor.x,
+            half: shape.width / 2.0,
+            roof: shape.width / 2.0 * inset,
+            height: shape.height,
+            belt: shape.belt,
+            end: [near[0], far[0]],
+            base: [near[1], shape.length - far[1]],
+            top: [near[2], shape.length - far[2]],
+        }
+    }
+}
+
+impl Stage<'_> {
+    pub(super) fn car(&mut self, actor: &Actor, look: Look) {
+        let model = Model::new(actor, &look.kind.shape(), look.kind);
+        self.shadow(actor);
+        self.wet_mirror(actor, look.paint.color(), model.belt);
+        let detail = self.detail(model.near, model.height);
+        if detail == Detail::Coarse && look.livery == Livery::Plain {
+            self.small_car(actor, &model, look);
+        } else {
+            for side in [-1.0, 1.0] {
+                self.car_side(actor, &model, look, side, detail);
+            }
+            if model.near > NEAR {
+                self.car_upper(&model, look, detail);
+                self.car_end(actor, &model, look, detail);
+            }
+        }
+        self.lights(actor, [0.62 * model.belt + 0.12, model.half - 0.24], model.near);
+    }
+
+    /// The dark below a vehicle.
+    pub(super) fn shadow(&mut self, actor: &Actor) {
+        let [length, width, height] = actor.size();
+        let (near, far) = (actor.d - length / 2.0 - 0.15, actor.d + length / 2.0);
+        let half = width / 2.0 + 0.12;
+        let left = [self.p(near, actor.x - half, 0.0), self.p(far, actor.x - half, 0.0)];
+        let right = [self.p(far, actor.x + half, 0.0), self.p(near, actor.x + half, 0.0)];
+        let soft = self.light.clear(actor.d) * self.solidity(near, height);
+        // What can be seen of the gap below the body is dark too.
+        let [_, raised] = self.p(near.max(NEAR), actor.x, 0.2);
+        let bottom = left[0][1].max(right[1][1]);
+        if near > NEAR && bottom - raised > 0.2 {
+            let gap = [left[0][0] + 0.12, raised, right[1][0] - 0.12, bottom];
+            self.canvas.rect(gap, Color::gray(0.02), 0.75 * soft);
+        }
+        self.canvas
+            .polygon(&[left[0], left[1], right[0], right[1]], Color::BLACK, 0.5 * soft);
+    }
+
+    /// The body's reflection on a wet road.
+    pub(super) fn wet_mirror(&mut self, actor: &Actor, color: Color, height: f32) {
+        let [length, width, _] = actor.size();
+        let near = actor.d - length / 2.0;
+        if self.light.wet == 0.0 || near < NEAR || self.view.scale(near) * height < 1.5 {
+            return;
+        }
+        let half = width / 2.0 * 0.95;
+        let rect = self.face(near, [actor.x - half, actor.x + half, -0.75 * height, -0.05]);
+        let color = self.tone(color, near, actor.x, 0.7);
+        self.canvas.rect(rect, color, 0.28);
+    }
+
+    /// A car of few pixels.
+    fn small_car(&mut self, actor: &Actor, model: &Model, look: Look) {
+        let (d, x) = (model.near.max(NEAR), model.x);
+        let solid = self.solidity(d, model.height);
+        let body = self.tone(look.paint.color(), d, x, 0.95);
+        let cabin = body.mix(self.tone(GLASS, d, x, 1.0), 0.72);
+        let mut lower = self.face(d, [x - model.half, x + model.half, 0.2, model.belt]);
+        let far = self.face(
+            actor.d + model.length / 2.0,
+            [x - model.half, x + model.half, 0.2, model.belt],
+        );
+        lower[0] = lower[0].min(far[0]);
+        lower[2] = lower[2].max(far[2]);
+        let shrink = (model.half - model.roof) * self.view.scale(d) + 0.05;
+        let [_, top] = self.p(d + model.top[0].min(1.0), x, model.height);
+        let upper = [lower[0] + shrink, top, lower[2] - shrink, lower[1] + 0.05];
+        self.canvas.rect(upper, cabin, solid);
+        self.canvas.rect(lower, body, solid);
+    }
+
+    fn car_side(&mut self, actor: &Actor, model: &Model, look: Look, side: f32, detail: Detail) {
+        let m = model;
+        let (x, inner) = (m.x + side * m.half, m.x + side * m.roof);
+        let p = |stage: &Self, z: f32, x: f32, y: f32| stage.p(m.near + z, x, y);
+        let turn = p(self, m.length, x, 0.5)[0] - p(self, 0.0, x, 0.5)[0];
+        if turn * side < 0.25 && m.near > NEAR {
+            return;
+        }
+        let belt_x = m.x + side * m.half * 0.97;
+        let body = [
+            p(self, 0.0, x, FLOOR),
+            p(self, 0.0, x, m.end[0]),
+            p(self, m.base[0], belt_x, m.belt),
+            p(self, m.base[1], belt_x, m.belt),
+            p(self, m.length, x, m.end[1]),
+            p(self, m.length, x, FLOOR),
+        ];
+        let middle = actor.d.max(NEAR);
+        let paint = self.tone(look.paint.color(), middle, x, 0.72);
+        self.canvas.polygon(&body, paint, 1.0);
+        let cabin = |stage: &Self, z: f32, y: f32| {
+            [
+                p(stage, m.base[0] + 1.4 * z, belt_x, m.belt + 0.3 * y),
+                p(stage, m.top[0] + z, inner, m.height - y),
+                p(stage, m.top[1] - z, inner, m.height - y),
+                p(stage, m.base[1] - 1.4 * z, belt_x, m.belt + 0.3 * y),
+            ]
+        };
+        let glass = self.tone(GLASS, middle, x, 0.9);
+        let frame = cabin(self, 0.0, 0.0);
+        self.canvas.polygon(&frame, paint, 1.0);
+        if look.kind != VehicleKind::Van {
+            let window = cabin(self, 0.14, 0.1);
+            self.canvas.polygon(&window, glass, 1.0);
+        }
+        let band = |stage: &Self, low: f32, high: f32| {
+            [(0.0, low), (0.0, high), (m.length, high), (m.length, low)]
+                .map(|(z, y)| p(stage, z, x, y))
+        };
+        match look.livery {
+            Livery::Plain => {}
+            Livery::Stripe { paint } => self.band(&band(self, 0.52, 0.78), paint, middle, x, 0.75),
+            Livery::TwoTone { paint } => {
+                self.band(&band(self, FLOOR, 0.62), paint, middle, x, 0.72);
+            }
+        }
+        if detail == Detail::Fine {
+            let pillar = [0.47, 0.5].map(|share| m.length * share);
+            let post = [
+                p(self, pillar[0], belt_x, m.belt),
+                p(self, pillar[0], inner, m.height),
+                p(self, pillar[1], inner, m.height),
+                p(self, pillar[1], belt_x, m.belt),
+            ];
+            self.canvas.polygon(&post, paint, 1.0);
+        }
+        self.wheels(m.near, x, &[0.18 * m.length, 0.81 * m.length], 0.34);
+    }
+
+    fn band(&mut self, points: &[[f32; 2]], paint: Paint, d: f32, x: f32, face: f32) {
+        let color = self.tone(paint.color(), d, x, face);
+        self.canvas.polygon(points, color, 1.0);
+    }
+
+    /// Round wheels on the side of a vehicle, `at` metres from its near end.
+    pub(super) fn wheels(&mut self, near: f32, x: f32, at: &[f32], radius: f32) {
+        let rubber = self.tone(Color::gray(0.07), near.max(NEAR), x, 1.0);
+        let rim = self.tone(Color::gray(0.55), near.max(NEAR), x, 0.8);
+        for &z in at.iter().filter(|&&z| near + z - radius > NEAR) {
+            let size = self.view.scale(near + z) * radius;
+            let ring = |stage: &Self, share: f32, points: usize| -> Vec<[f32; 2]> {
+                super::circle(points)
+                    .map(|[c, s]| {
+                        let (c, s) = (c * radius * share, s * radius * share);
+                        stage.p(near + z + c, x, radius + s)
+                    })
+                    .collect()
+            };
+            let points = if size < 6.0 { 6 } else { 14 };
+            let tyre = ring(self, 1.0, points);
+            self.canvas.polygon(&tyre, rubber, 1.0);
+            if size > 4.0 {
+                let hub = ring(self, 0.58, points);
+                self.canvas.polygon(&hub, rim, 1.0);
+            }
+        }
+    }
+
+    /// Boot or bonnet, window and roof of the near end.
+    fn car_upper(&mut self, model: &Model, look: Look, detail: Detail) {
+        let m = model;
+        let d = m.near;
+        let paint = look.paint.color();
+        let body = self.tone(paint, d, m.x, 0.9);
+        let level = |stage: &Self, z: f32, half: f32, y: f32| {
+            [stage.p(d + z, m.x - half, y), stage.p(d + z, m.x + half, y)]
+        };
+        let quad = |a: [[f32; 2]; 2], b: [[f32; 2]; 2]| [a[0], b[0], b[1], a[1]];
+        let hood = [
+            level(self, 0.0, m.half, m.end[0]),
+            level(self, m.base[0], m.half * 0.97, m.belt),
+            level(self, m.top[0], m.roof, m.height),
+            level(self, m.top[1], m.roof, m.height),
+        ];
+        let shine = self.tone(paint.mix(Color::WHITE, 0.12), d, m.x, 1.1);
+        self.canvas.polygon(&quad(hood[2], hood[3]), shine, 1.0);
+        self.canvas.polygon(&quad(hood[0], hood[1]), shine, 1.0);
+        self.canvas.polygon(&quad(hood[1], hood[2]), body, 1.0);
+        let frame = 0.06 * m.height;
+        let glass = quad(
+            level(self, m.base[0], m.half * 0.9, m.belt + 0.02),
+            level(self, m.top[0], m.roof * 0.93, m.height - frame),
+        );
+        // Windows mirror a little of the sky.
+        let sky = self.light.zenith.mix(self.light.horizon, 0.6);
+        let pane = self.tone(GLASS, d, m.x, 1.0).mix(sky, 0.16 * self.light.clear(d));
+        self.canvas.polygon(&glass, pane, 1.0);
+        if let Livery::Stripe { paint } = look.livery {
+            let stripe = self.tone(paint.color(), d, m.x, 1.0);
+            let wide = 0.3 * m.half;
+            for [a, b] in [[2, 3], [0, 1]] {
+                let z = [0.0, m.base[0], m.top[0], m.top[1]];
+                let y = [m.end[0], m.belt, m.height, m.height];
+                let strip = quad(level(self, z[a], wide, y[a]), level(self, z[b], wide, y[b]));
+                self.canvas.polygon(&strip, stripe, 1.0);
+            }
+        }
+        if detail == Detail::Fine {
+            let rim = quad(
+                level(self, m.top[0], m.roof * 0.93, m.height - frame * 0.6),
+                level(self, m.top[0], m.roof * 0.93, m.height - frame),
+            );
+            self.canvas.polygon(&rim, body, 1.0);
+        }
+    }
+
+    /// The flat face of the near end, and the wheels below it.
+    fn car_end(&mut self, actor: &Actor, model: &Model, look: Look, detail: Detail) {
+        let m = model;
+        let (d, x, half) = (m.near, m.x, m.half);
+        let rubber = self.tone(Color::gray(0.05), d, x, 1.0);
+        let tyre = |side: f32| {
+            let outer = x + side * (half - 0.05);
+            let inner = x + side * (half - 0.29);
+            [outer.min(inner), outer.max(inner), 0.0, 0.4]
+        };
+        let tyres = [self.face(d, tyre(-1.0)), self.face(d, tyre(1.0))];
+        self.canvas.rects(&tyres, rubber, 1.0);
+        let paint = self.tone(look.paint.color(), d, x, 0.92);
+        let round = 0.06;
+        let outline = [
+            (-half + round, FLOOR),
+            (-half, FLOOR + 0.15),
+            (-half, m.end[0] - round),
+            (-half + round, m.end[0]),
+            (half - round, m.end[0]),
+            (half, m.end[0] - round),
+            (half, FLOOR + 0.15),
+            (half - round, FLOOR),
+        ]
+        .map(|(dx, y)| self.p(d, x + dx, y));
+        self.canvas.polygon(&outline, paint, 1.0);
+        match look.livery {
+            Livery::Plain => {}
+            Livery::Stripe { paint } => {
+                let rect = self.face(d, [x - 0.3 * half, x + 0.3 * half, FLOOR, m.end[0]]);
+                let color = self.tone(paint.color(), d, x, 0.95);
+                self.canvas.rect(rect, color, 1.0);
+            }
+            Livery::TwoTone { paint } => {
+                let rect = self.face(d, [x - half, x + half, FLOOR + 0.02, 0.62]);
+                let color = self.tone(paint.color(), d, x, 0.92);
+                self.canvas.rect(rect, color, 1.0);
+            }
+        }
+        let bumper = self.face(d, [x - half * 0.97, x + half * 0.97, FLOOR, 0.4]);
+        let dark = self.tone(Color::gray(0.12), d, x, 0.9);
+        self.canvas.rect(bumper, dark, 0.8);
+        if detail == Detail::Fine {
+            let plate_y = if actor.oncoming { 0.42 } else { 0.5 };
+            let plate = self.face(d, [x - 0.26, x + 0.26, plate_y, plate_y + 0.13]);
+            let white = self.tone(Color::gray(0.88), d, x, 0.95);
+            if actor.oncoming {
+                let grille = self.face(d, [x - 0.5, x + 0.5, 0.42, 0.64]);
+                self.canvas.rect(grille, dark, 0.9);
+            } else {
+                let seam = self.face(d, [x - half * 0.9, x + half * 0.9, 0.66, 0.68]);
+                self.canvas.rect(seam, Color::BLACK, 0.25);
+            }
+            self.canvas.rect(plate, white, 1.0);
+        }
+    }
+
+    /// Head or tail lights at height `y`, `out` metres to both sides, and their glow.
+    pub(super) fn lights(&mut self, actor: &Actor, [y, out]: [f32; 2], near: f32) {
+        if near < NEAR {
+            return;
+        }
+        let on = if actor.parked { 0.0 } else { self.light.lamps };
+        let braking = actor.braking && !actor.oncoming;
+        let lens = if actor.oncoming { [0.17, 0.075] } else { [0.17, 0.085] };
+        let places = [-out, out].map(|dx| [actor.x + dx, y]);
+        let rects = places.map(|[x, y]| {
+            self.face(near, [x - lens[0], x + lens[0], y - lens[1], y + lens[1]])
+        });
+        let solid = self.solidity(near, 1.2);
+        let off = if actor.oncoming { Color::gray(0.8) } else { Color([0.5, 0.06, 0.05]) };
+        let lit = match (actor.oncoming, braking) {
+            (true, _) => Color([1.0, 0.98, 0.9]),
+            (_, true) => Color([1.0, 0.16, 0.12]),
+            _ => Color([0.86, 0.09, 0.07]),
+        };
+        let shining = on > 0.0 || braking;
+        let color = self.tone(off, near, actor.x, 1.0);
+        let color = if shining { self.emit(lit, near) } else { color };
+        self.canvas.rects(&rects, color, solid);
+        if shining {
+            self.lamp_glow(actor, &places, near, lit, if braking { on.max(0.35) } else { on });
+        }
+        if braking && actor.class() == Class::Car && self.view.scale(near) > 8.0 {
+            let top = actor.size()[2] - 0.14;
+            let bar = self.face(near + 0.5, [actor.x - 0.2, actor.x + 0.2, top, top + 0.06]);
+            let color = self.emit(lit, near);
+            self.canvas.rect(bar, color, 1.0);
+        }
+    }
+
+    fn lamp_glow(&mut self, actor: &Actor, places: &[[f32; 2]], near: f32, color: Color, on: f32) {
+        let scale = self.view.scale(near);
+        let clear = libm::sqrtf(self.light.clear(near)) * on;
+        let (size, strength) = match (actor.oncoming, actor.braking) {
+            (true, _) => (1.5 * self.spark() + 0.55 * scale, 0.95),
+            (_, true) => (1.15 * self.spark() + 0.42 * scale, 0.85),
+            _ => (0.95 * self.spark() + 0.28 * scale, 0.6),
+        };
+        for &[x, y] in places {
+            let [column, row] = self.p(near, x, y);
+            self.canvas.glow([column, row], [size; 2], color * (strength * clear));
+            if self.light.wet > 0.0 {
+                let ground = self.p(near, x, 0.0)[1];
+                let tall = 1.5 * (ground - row) + size;
+                let below = [column, ground + 0.55 * tall];
+                self.canvas.glow(below, [0.6 * size, tall], color * (0.4 * strength * clear));
+            }
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! The camera: how the road ahead falls onto the picture at one moment.
+//!
+//! A point is told by `d` metres from the camera along the road, `x` metres right of the road's
+//! axis and `y` metres above it. Its place on the picture is in pixels from the upper left.
+
+use crate::ego::Moment;
+use crate::road::Road;
+
+/// Nothing nearer than this is drawn; shapes that reach nearer are cut here.
+pub(crate) const NEAR: f32 = 0.7;
+/// The road is known to this distance; beyond it goes on straight.
+pub(crate) const FAR: f32 = 441.0;
+/// Height of the camera above the road in metres.
+const EYE: f32 = 1.5;
+/// Samples of the road stand at `(i / 10)²` metres: dense where the picture is large.
+const SAMPLES: usize = 211;
+
+/// A camera at one moment.
+#[derive(Debug, Clone)]
+pub(crate) struct View {
+    pub(crate) width: usize,
+    pub(crate) height: usize,
+    /// Pixels per metre at a distance of one metre.
+    pub(crate) focal: f32,
+    /// Where the driving direction is on the picture.
+    pub(crate) center: [f32; 2],
+    /// Metres right of the axis.
+    pub(crate) eye_x: f32,
+    /// Metres along the road, of the world.
+    pub(crate) s: f64,
+    /// The direction of view against the world's, in radians, positive to the right.
+    pub(crate) heading: f32,
+    /// The row of the horizon: of what lies infinitely far on the camera's level.
+    pub(crate) horizon: f32,
+    /// Sideways and upward bend of the road at the samples, in metres.
+    bends: Vec<[f32; 2]>,
+    /// For each edge between rows from the top, the distance of the ground seen there; infinite
+    /// above the ground.
+    pub(crate) ground: Vec<f32>,
+    /// The row where the ground ends and the sky begins.
+    pub(crate) skyline: f32,
+}
+
+impl View {
+    pub(crate) fn new(width: u32, height: u32, road: &Road, now: &Moment) -> Self {
+        let (w, h) = (width as f32, height as f32);
+        let focal = 1.27 * (w * h).sqrt();
+        let (bend, slope) = road.bend(now.s);
+        let (level, grade) = road.height(now.s);
+        // The driver looks a little into the bend.
+        let gaze = 0.35 * (road.bend(now.s + 25.0).1 - slope);
+        let toward = slope + now.yaw + gaze;
+        let bends = (0..SAMPLES)
+            .map(|i| {
+                let d = distance(i);
+                let at = now.s + f64::from(d);
+                let (b, _) = road.bend(at);
+                let (l, _) = road.height(at);
+                [
+                    (b - bend - toward * f64::from(d)) as f32,
+                    (l - level - grade * f64::from(d)) as f32,
+                ]
+            })
+            .collect();
+        let bump = 0.0012 * libm::sin(now.s * 0.43) + 0.0008 * libm::sin(now.s * 0.171 + 1.0);
+        let middle = 0.46 * h + focal * bump as f32;
+        let mut view = Self {
+            width: width as usize,
+            height: height as usize,
+            focal,
+            center: [0.5 * w, middle],
+            eye_x: now.x as f32,
+            s: now.s,
+            heading: toward as f32,
+            horizon: middle + focal * grade as f32,
+            bends,
+            ground: Vec::new(),
+            skyline: 0.0,
+        };
+        view.find_ground();
+        view
+    }
+
+    /// Sideways and upward bend of the road at distance `d`.
+    fn bend(&self, d: f32) -> [f32; 2] {
+        let at = 10.0 * d.max(0.0).sqrt();
+        let i = (at as usize).min(SAMPLES - 2);
+        let (near, far) = (distance(i), distance(i + 1));
+        let share = (d.max(0.0) - near) / (far - near);
+        let [a, b] = [self.bends[i], self.bends[i + 1]];
+        [0, 1].map(|n| a[n] + (b[n] - a[n]) * share)
+    }
+
+    /// Pixels per metre at distance `d`.
+    pub(crate) fn scale(&self, d: f32) -> f32 {
+        self.focal / d.max(NEAR)
+    }
+
+    /// A point's place on the picture. Points nearer than [`NEAR`] are taken as if there.
+    pub(crate) fn project(&self, d: f32, x: f32, y: f32) -> [f32; 2] {
+        let [bend, level] = self.bend(d);
+        let scale = self.scale(d);
+        [
+            self.center[0] + scale * (x - self.eye_x + bend),
+            self.center[1] - scale * (y + level - EYE),
+        ]
+    }
+
+    /// Metres right of the line straight ahead of the camera.
+    pub(crate) fn aside(&self, d: f32, x: f32) -> f32 {
+        x - self.eye_x + self.bend(d)[0]
+    }
+
+    /// What `x` the pixel column `column` shows on ground at distance `d`: `x = a + b · column`.
+    pub(crate) fn across(&self, d: f32) -> (f32, f32) {
+        let per_pixel = d / self.focal;
+        let axis = self.eye_x - self.bend(d)[0];
+        (axis - self.center[0] * per_pixel, per_pixel)
+    }
+
+    /// The column of the world's direction `azimuth`, in radians.
+    pub(crate) fn column(&self, azimuth: f32) -> f32 {
+        self.center[0] + self.focal * (azimuth - self.heading)
+    }
+
+    /// The row below which the ground between the camera and distance `d` hides everything.
+    pub(crate) fn crest(&self, d: f32) -> f32 {
+        let last = ((10.0 * d.max(0.0).sqrt()) as usize).min(SAMPLES - 1);
+        (20..=last)
+            .map(|i| self.ground_row(i))
+            .fold(f32::MAX, f32::min)
+    }
+
+    fn ground_row(&self, i: usize) -> f32 {
+        self.center[1] - self.focal / distance(i) * (self.bends[i][1] - EYE)
+    }
+
+    /// Walks away from the camera, and notes for each edge between rows where it meets the ground.
+    fn find_ground(&mut self) {
+        let mut edges = vec![f32::INFINITY; self.height + 1];
+        let first = 10;
+        let mut open = self.height as f32;
+        let mut low = self.ground_row(first);
+        let mut next = self.height as isize;
+        for i in first..SAMPLES - 1 {
+            let high = self.ground_row(i + 1);
+            while next >= 0 && high <= next as f32 {
+                let share = ((low - next as f32) / (low - high).max(1e-6)).clamp(0.0, 1.0);
+                let (a, b) = (1.0 / distance(i), 1.0 / distance(i + 1));
+                edges[next as usize] = 1.0 / (a + (b - a) * share);
+                next -= 1;
+            }
+            open = open.min(high);
+            low = high;
+        }
+        // Beyond the last sample the land is flat up to the horizon.
+        let top = open.min(self.horizon);
+        let mut far = FAR;
+        while next >= 0 && next as f32 >= top {
+            far *= 1.5;
+            edges[next as usize] = far;
+            next -= 1;
+        }
+        self.skyline = top;
+        self.ground = edges;
+    }
+}
+
+fn distance(i: usize) -> f32 {
+    let root = i as f32 / 10.0;
+    root * root
+}
