@@ -3,12 +3,11 @@
 //! `cargo run --release -p vldm-world --example contact_sheet -- OUT_DIR [WIDTH HEIGHT]`
 //!
 //! One sheet per scene: its clip in time. `seeds.png` shows first frames of many seeds, and
-//! standard output gets the captions and the rendering speed.
+//! standard output gets the captions and labels.
 
 #![allow(clippy::print_stdout)]
 
 use std::path::Path;
-use std::time::Instant;
 
 use vldm_media::{Clip, Fps, Frame, contact_sheet, write_image};
 use vldm_world::{
@@ -47,8 +46,7 @@ fn main() -> Result<(), Error> {
         })
         .collect::<Result<Vec<Frame>, Error>>()?;
     let seeds = contact_sheet(&Clip::new(firsts, Fps::FILM)?, 4)?;
-    write(folder, "seeds", &seeds)?;
-    speed(size)
+    write(folder, "seeds", &seeds)
 }
 
 fn spec((width, height): (u32, u32), num_frames: usize, fps: Fps, seed: u64) -> ClipSpec {
@@ -88,18 +86,62 @@ fn scenes() -> Vec<(&'static str, u64, SceneOptions)> {
         ..of(T::Dusk, W::Clear, D::Moderate, R::Highway, C::Left)
     };
     vec![
-        ("day-highway", 1, of(T::Day, W::Clear, D::Moderate, R::Highway, C::Right)),
-        ("day-country", 2, of(T::Day, W::Clear, D::Light, R::Country, C::Left)),
-        ("day-city-heavy", 3, of(T::Day, W::Cloudy, D::Heavy, R::City, C::Straight)),
-        ("day-empty", 4, of(T::Day, W::Clear, D::Empty, R::Country, C::Straight)),
+        (
+            "day-highway",
+            1,
+            of(T::Day, W::Clear, D::Moderate, R::Highway, C::Right),
+        ),
+        (
+            "day-country",
+            2,
+            of(T::Day, W::Clear, D::Light, R::Country, C::Left),
+        ),
+        (
+            "day-city-heavy",
+            3,
+            of(T::Day, W::Cloudy, D::Heavy, R::City, C::Straight),
+        ),
+        (
+            "day-empty",
+            4,
+            of(T::Day, W::Clear, D::Empty, R::Country, C::Straight),
+        ),
         ("dusk-highway-changes", 5, changes),
-        ("night-highway-heavy", 6, of(T::Night, W::Clear, D::Heavy, R::Highway, C::Left)),
-        ("night-country", 7, of(T::Night, W::Clear, D::Light, R::Country, C::Right)),
-        ("night-city", 8, of(T::Night, W::Clear, D::Moderate, R::City, C::Straight)),
-        ("night-city-rain", 9, of(T::Night, W::Rain, D::Moderate, R::City, C::Right)),
-        ("rain-highway", 10, of(T::Day, W::Rain, D::Moderate, R::Highway, C::Straight)),
-        ("fog-country", 11, of(T::Day, W::Fog, D::Moderate, R::Country, C::Right)),
-        ("fog-night-highway", 12, of(T::Night, W::Fog, D::Heavy, R::Highway, C::Straight)),
+        (
+            "night-highway-heavy",
+            6,
+            of(T::Night, W::Clear, D::Heavy, R::Highway, C::Left),
+        ),
+        (
+            "night-country",
+            7,
+            of(T::Night, W::Clear, D::Light, R::Country, C::Right),
+        ),
+        (
+            "night-city",
+            8,
+            of(T::Night, W::Clear, D::Moderate, R::City, C::Straight),
+        ),
+        (
+            "night-city-rain",
+            9,
+            of(T::Night, W::Rain, D::Moderate, R::City, C::Right),
+        ),
+        (
+            "rain-highway",
+            10,
+            of(T::Day, W::Rain, D::Moderate, R::Highway, C::Straight),
+        ),
+        (
+            "fog-country",
+            11,
+            of(T::Day, W::Fog, D::Moderate, R::Country, C::Right),
+        ),
+        (
+            "fog-night-highway",
+            12,
+            of(T::Night, W::Fog, D::Heavy, R::Highway, C::Straight),
+        ),
         ("subject", 13, subject),
     ]
 }
@@ -147,21 +189,5 @@ fn outline(frame: &mut Frame, object: &ObjectBox) {
 fn write(folder: &Path, name: &str, sheet: &Frame) -> Result<(), Error> {
     let path = folder.join(format!("{name}.png"));
     write_image(&path, sheet, &vldm_media::WriteOptions::default())?;
-    Ok(())
-}
-
-/// Frames per second over scenes of many seeds.
-fn speed(size: (u32, u32)) -> Result<(), Error> {
-    let started = Instant::now();
-    let mut frames = 0;
-    for seed in 0..40 {
-        let world = World::new(spec(size, 16, Fps::new(8, 1)?, 1000 + seed))?;
-        for frame in 0..16 {
-            world.render(frame)?;
-            frames += 1;
-        }
-    }
-    let rate = f64::from(frames) / started.elapsed().as_secs_f64();
-    println!("{}x{}: {rate:.0} frames per second", size.0, size.1);
     Ok(())
 }

@@ -80,7 +80,11 @@ pub(crate) fn seen(view: &View, light: &Light, actors: &[Actor], props: &[Prop])
         .filter_map(|actor| Some((actor, outline(view, actor)?)))
         .collect();
     found.sort_by(|a, b| a.0.d.total_cmp(&b.0.d).then(a.0.id.cmp(&b.0.id)));
-    screens.extend(found.iter().map(|&(actor, rect)| Screen { d: actor.d, rect }));
+    screens.extend(
+        found
+            .iter()
+            .map(|&(actor, rect)| Screen { d: actor.d, rect }),
+    );
     let mut boxes: Vec<Seen> = found
         .iter()
         .filter_map(|&(actor, rect)| judge(view, light, actor, rect, &screens))
@@ -96,8 +100,17 @@ fn outline(view: &View, actor: &Actor) -> Option<[f32; 4]> {
     if far < NEAR + 0.3 {
         return None;
     }
+    // What is beside the camera comes into the picture only at some distance.
+    let aside = |x: f32| view.aside(actor.d.max(0.0), actor.x + x);
+    let (left, right) = (aside(-width / 2.0), aside(width / 2.0));
+    let inner = left.max(-right).max(0.0);
+    let enters = 2.0 * inner * view.focal / view.width as f32;
+    let near = near.max(NEAR).max(enters);
+    if far <= near {
+        return None;
+    }
     let mut rect = [f32::MAX, f32::MAX, f32::MIN, f32::MIN];
-    for d in [near.max(NEAR), far] {
+    for d in [near, far] {
         for x in [actor.x - width / 2.0, actor.x + width / 2.0] {
             for y in [0.0, height] {
                 let [column, row] = view.project(d, x, y);

@@ -13,18 +13,118 @@ const NAMED: f32 = 0.055;
 
 /// All words of captions, and the comma, in alphabetical order.
 const WORDS: &[&str] = &[
-    ",", "a", "after", "ahead", "along", "an", "and", "at", "avenue", "bending", "bends", "beside",
-    "black", "blue", "brown", "bus", "by", "camera", "car", "cars", "changing", "city", "clear",
-    "clouds", "cloudy", "coming", "country", "crowded", "curved", "curving", "dark", "dashcam",
-    "day", "daylight", "daytime", "dense", "driving", "dusk", "empty", "evening", "few", "fog",
-    "foggy", "follows", "freeway", "from", "front", "gray", "green", "hatchback", "heavy",
-    "highway", "in", "into", "lane", "lanes", "left", "light", "lorry", "medium", "mist",
-    "moderate", "motorway", "moving", "night", "no", "of", "on", "oncoming", "open", "opposite",
-    "orange", "other", "overcast", "parked", "passing", "pedestrian", "people", "rain", "rainy",
-    "red", "right", "road", "roadside", "rural", "sedan", "side", "silver", "sky", "some",
-    "straight", "street", "stripe", "sunset", "suv", "that", "the", "to", "traffic", "truck",
-    "two-lane", "under", "us", "van", "vehicles", "video", "view", "walking", "wet", "white",
-    "with", "yellow",
+    ",",
+    "a",
+    "after",
+    "ahead",
+    "along",
+    "an",
+    "and",
+    "at",
+    "avenue",
+    "bending",
+    "bends",
+    "beside",
+    "black",
+    "blue",
+    "brown",
+    "bus",
+    "by",
+    "camera",
+    "car",
+    "cars",
+    "changing",
+    "city",
+    "clear",
+    "clouds",
+    "cloudy",
+    "coming",
+    "country",
+    "crowded",
+    "curved",
+    "curving",
+    "dark",
+    "dashcam",
+    "day",
+    "daylight",
+    "daytime",
+    "dense",
+    "driving",
+    "dusk",
+    "empty",
+    "evening",
+    "few",
+    "fog",
+    "foggy",
+    "follows",
+    "freeway",
+    "from",
+    "front",
+    "gray",
+    "green",
+    "hatchback",
+    "heavy",
+    "highway",
+    "in",
+    "into",
+    "lane",
+    "lanes",
+    "left",
+    "light",
+    "lorry",
+    "medium",
+    "mist",
+    "moderate",
+    "motorway",
+    "moving",
+    "night",
+    "no",
+    "of",
+    "on",
+    "oncoming",
+    "open",
+    "opposite",
+    "orange",
+    "other",
+    "overcast",
+    "parked",
+    "passing",
+    "pedestrian",
+    "people",
+    "rain",
+    "rainy",
+    "red",
+    "right",
+    "road",
+    "roadside",
+    "rural",
+    "sedan",
+    "side",
+    "silver",
+    "sky",
+    "some",
+    "straight",
+    "street",
+    "stripe",
+    "sunset",
+    "suv",
+    "that",
+    "the",
+    "to",
+    "traffic",
+    "truck",
+    "two-lane",
+    "under",
+    "us",
+    "van",
+    "vehicles",
+    "video",
+    "view",
+    "walking",
+    "wet",
+    "white",
+    "with",
+    "yellow",
 ];
 
 /// All words that captions can hold, and the comma, each once.
@@ -97,7 +197,16 @@ fn assemble(
 
 /// What opens a caption in which no vehicle is near.
 fn opening(dice: Dice) -> &'static str {
-    dice.pick(0, &["driving on", "driving along", "view of", "dashcam video of", "a camera view of"])
+    dice.pick(
+        0,
+        &[
+            "driving on",
+            "driving along",
+            "view of",
+            "dashcam video of",
+            "a camera view of",
+        ],
+    )
 }
 
 /// A sentence's first part with vehicles in it.
@@ -113,15 +222,31 @@ fn first(vehicles: &str, place: &str, dice: Dice) -> String {
 fn place(labels: &Labels, dice: Dice) -> String {
     let road = match labels.road {
         RoadKind::Highway => dice.pick(0, &["highway", "highway", "motorway", "freeway"]),
-        RoadKind::Country => dice.pick(0, &["country road", "country road", "rural road", "two-lane road"]),
+        RoadKind::Country => dice.pick(
+            0,
+            &[
+                "country road",
+                "country road",
+                "rural road",
+                "two-lane road",
+            ],
+        ),
         RoadKind::City => dice.pick(0, &["city street", "city street", "street", "avenue"]),
     };
     let wet = labels.weather == Weather::Rain && dice.chance(1, 0.3);
-    let road = if wet { format!("wet {road}") } else { road.to_owned() };
+    let road = if wet {
+        format!("wet {road}")
+    } else {
+        road.to_owned()
+    };
     let side = match labels.curvature {
         Curvature::Straight => {
             let straight = dice.chance(2, 0.4);
-            return article(&if straight { format!("straight {road}") } else { road });
+            return article(&if straight {
+                format!("straight {road}")
+            } else {
+                road
+            });
         }
         Curvature::Left => "left",
         Curvature::Right => "right",
@@ -146,11 +271,18 @@ fn weather(weather: Weather, dice: Dice) -> Option<&'static str> {
     match weather {
         Weather::Clear => dice.pick(0, &[None, None, Some("under a clear sky")]),
         Weather::Cloudy => {
-            let words = ["under clouds", "under a cloudy sky", "under an overcast sky"];
+            let words = [
+                "under clouds",
+                "under a cloudy sky",
+                "under an overcast sky",
+            ];
             dice.chance(0, 0.8).then(|| dice.pick(1, &words))
         }
         Weather::Rain => Some(dice.pick(0, &["in the rain", "in rain", "on a rainy road"])),
-        Weather::Fog => Some(dice.pick(0, &["in fog", "in dense fog", "in the mist", "on a foggy road"])),
+        Weather::Fog => Some(dice.pick(
+            0,
+            &["in fog", "in dense fog", "in the mist", "on a foggy road"],
+        )),
     }
 }
 
@@ -160,14 +292,28 @@ fn extras(labels: &Labels, seen: &[Seen], dice: Dice) -> Vec<String> {
     let traffic: &[&str] = match labels.crowdedness {
         0 => &["no traffic", "an empty road", "the open road"],
         1..=3 => &["light traffic", "light traffic", "a few cars"],
-        4..=8 => &["moderate traffic", "medium traffic", "some traffic", "some vehicles"],
-        _ => &["heavy traffic", "dense traffic", "a crowded road", "heavy traffic"],
+        4..=8 => &[
+            "moderate traffic",
+            "medium traffic",
+            "some traffic",
+            "some vehicles",
+        ],
+        _ => &[
+            "heavy traffic",
+            "dense traffic",
+            "a crowded road",
+            "heavy traffic",
+        ],
     };
     if dice.chance(0, 0.8) {
         extras.push(dice.pick(1, traffic).to_owned());
     }
     if let Some(change) = labels.lane_change {
-        let side = if change == LaneChange::Left { "left" } else { "right" };
+        let side = if change == LaneChange::Left {
+            "left"
+        } else {
+            "right"
+        };
         extras.push(match dice.pick(2, &[0, 1, 2]) {
             0 => format!("changing lanes to the {side}"),
             1 => format!("moving into the {side} lane"),
@@ -215,14 +361,19 @@ fn vehicle(seen: &Seen, now: &Moment, dice: Dice) -> String {
     if seen.actor.oncoming {
         return match dice.pick(1, &[0, 1, 2]) {
             0 => article(&format!("oncoming {noun}")),
-            1 => format!("{} coming the other way", article(&noun)).replace("the other way", "to us"),
+            1 => {
+                format!("{} coming the other way", article(&noun)).replace("the other way", "to us")
+            }
             _ => format!("{} in the opposite lane", article(&noun)),
         };
     }
     let side = if aside < 0.0 { "left" } else { "right" };
     let noun = article(&noun);
     if aside.abs() < 1.8 {
-        return format!("{noun} {}", dice.pick(1, &["ahead", "ahead", "in front", "in front of us"]));
+        return format!(
+            "{noun} {}",
+            dice.pick(1, &["ahead", "ahead", "in front", "in front of us"])
+        );
     }
     match dice.pick(1, &[0, 1, 2]) {
         0 => format!("{noun} on the {side}"),
@@ -236,6 +387,8 @@ fn paint(paint: Paint) -> &'static str {
 }
 
 fn article(noun: &str) -> String {
-    let an = ["a", "e", "i", "o", "u"].iter().any(|vowel| noun.starts_with(vowel));
+    let an = ["a", "e", "i", "o", "u"]
+        .iter()
+        .any(|vowel| noun.starts_with(vowel));
     format!("{} {noun}", if an { "an" } else { "a" })
 }

@@ -53,7 +53,9 @@ impl Dice {
     /// The numbers of one of many.
     pub(crate) fn at(self, index: i64) -> Self {
         let step = (index as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        Self(mix(self.0.rotate_left(23) ^ mix(step ^ 0x2545_f491_4f6c_dd1d)))
+        Self(mix(
+            self.0.rotate_left(23) ^ mix(step ^ 0x2545_f491_4f6c_dd1d)
+        ))
     }
 
     /// 64 random bits, which name this node.
@@ -85,16 +87,22 @@ impl Dice {
 
 /// Smooth noise over the plane, in [0, 1], with one hill or hollow per unit square.
 pub(crate) fn noise(dice: Dice, x: f32, y: f32) -> f32 {
-    let (x0, y0) = (x.floor(), y.floor());
-    let (u, v) = (ease(x - x0), ease(y - y0));
+    let (x0, y0) = (floor(x), floor(y));
+    let (u, v) = (ease(x - x0 as f32), ease(y - y0 as f32));
     let corner = |i: i64, j: i64| {
-        let cell = (x0 as i64 + i).wrapping_mul(0x1_0000_0001) ^ ((y0 as i64 + j) << 17);
+        let cell = (x0 + i).wrapping_mul(0x1_0000_0001) ^ ((y0 + j) << 17);
         let bits = mix(dice.0 ^ (cell as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
         (bits >> 40) as f32 / (1u64 << 24) as f32
     };
     let top = corner(0, 0) * (1.0 - u) + corner(1, 0) * u;
     let bottom = corner(0, 1) * (1.0 - u) + corner(1, 1) * u;
     top * (1.0 - v) + bottom * v
+}
+
+/// Rounded down; a cast is quicker than a call where the processor's baseline has no rounding.
+fn floor(x: f32) -> i64 {
+    let whole = x as i64;
+    whole - i64::from(whole as f32 > x)
 }
 
 fn ease(x: f32) -> f32 {

@@ -23,7 +23,11 @@ impl Flow {
     fn new(dice: Dice) -> Self {
         let wave = |n: i64, depth: f64, seconds: f64| {
             let rate = std::f64::consts::TAU / (seconds * f64::from(dice.range(n, 0.8, 1.25)));
-            (depth, rate, f64::from(dice.unit(n + 1)) * std::f64::consts::TAU)
+            (
+                depth,
+                rate,
+                f64::from(dice.unit(n + 1)) * std::f64::consts::TAU,
+            )
         };
         Self {
             waves: [wave(10, 0.11, 19.0), wave(12, 0.05, 7.3)],
@@ -128,7 +132,11 @@ impl Ego {
                 continue;
             }
             // The first change of a scene begins early, so that short clips show it.
-            let latest = if slot == 0 { (0.3 * seconds).min(3.0) } else { SLOT - CHANGE - 1.0 };
+            let latest = if slot == 0 {
+                (0.3 * seconds).min(3.0)
+            } else {
+                SLOT - CHANGE - 1.0
+            };
             let start = slot as f64 * SLOT + f64::from(dice.unit(1)) * latest;
             let from = self.legs[self.legs.len() - 1].to;
             let to = match from {
@@ -189,7 +197,11 @@ impl Ego {
             yaw: sideways / speed.max(2.0),
             pace: self.flow.rate(t).1,
             lane: leg.to,
-            changing: if moving { leg.to as i32 - leg.from as i32 } else { 0 },
+            changing: if moving {
+                leg.to as i32 - leg.from as i32
+            } else {
+                0
+            },
         }
     }
 

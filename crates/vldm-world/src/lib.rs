@@ -55,7 +55,7 @@ mod world;
 pub use boxes::{MAX_BOXES, ObjectBox};
 pub use caption::{vocabulary, words};
 pub use error::{Error, Result};
-pub use labels::{LaneChange, Labels};
+pub use labels::{Labels, LaneChange};
 pub use scene::{Curvature, Density, RoadKind, TimeOfDay, Weather};
 pub use spec::{ClipSpec, MAX_SECONDS, MAX_SIDE, MIN_SIDE, Place, SceneOptions, Subject};
 pub use traffic::ObjectId;

@@ -59,18 +59,34 @@ impl Light {
             ambient,
             sun,
             clouds,
-            beam: if night { 0.85 } else if dusk { 0.16 } else { 0.0 },
+            beam: if night {
+                0.85
+            } else if dusk {
+                0.16
+            } else {
+                0.0
+            },
             lamps: match (scene.lights_on(), night, dusk) {
                 (_, true, _) => 1.0,
-                (_, _, true) => 0.7,
-                (true, _, _) => 0.45,
+                (_, _, true) => 0.5,
+                (true, _, _) => 0.4,
                 _ => 0.0,
             },
             pools: if scene.lamps && night { 0.5 } else { 0.0 },
             lamp_spacing: if city { 28.0 } else { 42.0 },
             lamp_x: scene.section.lanes_end() - 0.3,
-            windows: if night { 0.42 } else if dusk { 0.22 } else { 0.0 },
-            wet: if scene.weather == Weather::Rain { 1.0 } else { 0.0 },
+            windows: if night {
+                0.42
+            } else if dusk {
+                0.22
+            } else {
+                0.0
+            },
+            wet: if scene.weather == Weather::Rain {
+                1.0
+            } else {
+                0.0
+            },
         }
     }
 

@@ -22,20 +22,36 @@ pub(crate) struct Prop {
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum PropKind {
-    Tree { conifer: bool, height: f32 },
+    Tree {
+        conifer: bool,
+        height: f32,
+    },
     Bush,
     Post,
     Pole,
-    Lamp { height: f32 },
+    Lamp {
+        height: f32,
+    },
     Sign,
     House,
-    Building { length: f32, height: f32 },
-    Gantry { half: f32 },
-    Bridge { half: f32 },
+    Building {
+        length: f32,
+        height: f32,
+    },
+    Gantry {
+        half: f32,
+    },
+    Bridge {
+        half: f32,
+    },
     /// A stretch of `length` metres of guard rail.
-    Rail { length: f32 },
+    Rail {
+        length: f32,
+    },
     /// A stretch of `length` metres of concrete barrier.
-    Barrier { length: f32 },
+    Barrier {
+        length: f32,
+    },
 }
 
 impl Prop {
@@ -113,7 +129,11 @@ impl Row {
 
 /// Everything within sight of a camera at `s`.
 pub(crate) fn props(scene: &Scene, world: Dice, s: f64) -> Vec<Prop> {
-    let sight = if scene.weather == Weather::Fog { 0.55 } else { 1.0 };
+    let sight = if scene.weather == Weather::Fog {
+        0.55
+    } else {
+        1.0
+    };
     let mut props = Vec::new();
     for (number, side) in [(0, -1.0), (1, 1.0)] {
         let row = |purpose, spacing: f32, taken: f32, far: f32, x: [f32; 2]| Row {
@@ -155,7 +175,11 @@ fn lamps(
     let x = scene.section.paved_end() + 0.7;
     let lamp = row(Purpose::Lamps, spacing, 1.0, 260.0, [x, x]);
     // The lamps of the left side stand half a cell before those of the right; so do their pools.
-    let shift = if lamp.side < 0.0 { f64::from(spacing) / 2.0 } else { 0.0 };
+    let shift = if lamp.side < 0.0 {
+        f64::from(spacing) / 2.0
+    } else {
+        0.0
+    };
     let height = if city { 7.5 } else { 9.5 };
     lamp.fill(world, s + shift, props, |_| PropKind::Lamp { height });
 }
@@ -212,7 +236,10 @@ fn country(
     let end = scene.section.end();
     let wooded = world.of(Purpose::Trees).range(-1, 0.15, 0.75);
     let conifers = world.of(Purpose::Trees).range(-2, 0.0, 1.0);
-    for (spacing, x, share) in [(11.0, [end + 4.0, end + 9.0], 1.0), (13.0, [end + 9.0, end + 34.0], 0.8)] {
+    for (spacing, x, share) in [
+        (11.0, [end + 4.0, end + 9.0], 1.0),
+        (13.0, [end + 9.0, end + 34.0], 0.8),
+    ] {
         let mut trees = Row {
             loose: 0.45,
             ..row(Purpose::Trees, spacing, wooded * share, 260.0, x)
@@ -229,7 +256,13 @@ fn country(
     posts.fill(world, s, props, |_| PropKind::Post);
     let houses = Row {
         loose: 0.4,
-        ..row(Purpose::Buildings, 110.0, 0.4, 300.0, [end + 14.0, end + 38.0])
+        ..row(
+            Purpose::Buildings,
+            110.0,
+            0.4,
+            300.0,
+            [end + 14.0, end + 38.0],
+        )
     };
     houses.fill(world, s, props, |_| PropKind::House);
     let signs = Row {
@@ -237,7 +270,11 @@ fn country(
         ..row(Purpose::Signs, 150.0, 0.6, 130.0, [end + 1.3, end + 1.3])
     };
     signs.fill(world, s, props, |_| PropKind::Sign);
-    let with_poles = if world.of(Purpose::Poles).chance(0, 0.5) { -1.0 } else { 1.0 };
+    let with_poles = if world.of(Purpose::Poles).chance(0, 0.5) {
+        -1.0
+    } else {
+        1.0
+    };
     let poles = row(Purpose::Poles, 38.0, 1.0, 240.0, [end + 4.5, end + 4.5]);
     if poles.side == with_poles {
         poles.fill(world, s, props, |_| PropKind::Pole);
@@ -254,7 +291,10 @@ fn highway(
     let end = scene.section.end();
     let wooded = world.of(Purpose::Trees).range(-1, 0.1, 0.8);
     let conifers = world.of(Purpose::Trees).range(-2, 0.0, 0.9);
-    for (spacing, x, share) in [(12.0, [end + 6.0, end + 14.0], 1.0), (14.0, [end + 14.0, end + 48.0], 0.8)] {
+    for (spacing, x, share) in [
+        (12.0, [end + 6.0, end + 14.0], 1.0),
+        (14.0, [end + 14.0, end + 48.0], 0.8),
+    ] {
         let mut trees = Row {
             loose: 0.45,
             ..row(Purpose::Trees, spacing, wooded * share, 280.0, x)
@@ -270,8 +310,17 @@ fn highway(
     let posts = row(Purpose::Posts, 25.0, 1.0, 130.0, [end + 1.0, end + 1.0]);
     let side = posts.side;
     posts.fill(world, s, props, |_| PropKind::Post);
-    let rail = world.of(Purpose::Posts).chance(-1 - (side > 0.0) as i64, 0.6);
-    let cuts = [0.8f32, 5.0, 9.0, 15.0, 24.0, 40.0, 75.0, 150.0, 300.0];
+    let rail = world
+        .of(Purpose::Posts)
+        .chance(-1 - (side > 0.0) as i64, 0.6);
+    let cuts: &[f32] = if scene.is_night() {
+        // In headlights the light changes quickly along the rail.
+        &[
+            0.8, 3.0, 4.5, 6.0, 8.0, 10.5, 14.0, 19.0, 26.0, 36.0, 52.0, 80.0, 150.0, 300.0,
+        ]
+    } else {
+        &[0.8, 6.0, 12.0, 24.0, 50.0, 110.0, 300.0]
+    };
     for pair in cuts.windows(2) {
         let stretch = |kind: PropKind, x: f32| Prop {
             kind,

@@ -20,8 +20,6 @@ struct Wave {
 pub(crate) struct Road {
     bends: Vec<Wave>,
     hills: Vec<Wave>,
-    /// The lanes.
-    pub(crate) section: Section,
 }
 
 /// The cross-section. The axis lies between the directions; traffic keeps right.
@@ -65,7 +63,7 @@ impl Section {
 
 impl Road {
     /// Draws the axis. `curvature` says how much the road bends around `s = 0` and after.
-    pub(crate) fn new(section: Section, kind: RoadKind, curvature: Curvature, dice: Dice) -> Self {
+    pub(crate) fn new(kind: RoadKind, curvature: Curvature, dice: Dice) -> Self {
         // Peak curvature in 1/m and the waves' lengths in metres.
         let (strength, length) = match kind {
             RoadKind::Highway => (1.0 / 420.0, 950.0),
@@ -106,11 +104,7 @@ impl Road {
             }
         };
         let hills = vec![hill(4, 780.0, steep), hill(5, 410.0, 0.35 * steep)];
-        Self {
-            bends,
-            hills,
-            section,
-        }
+        Self { bends, hills }
     }
 
     /// Sideways place of the axis in metres, and its slope.

@@ -112,18 +112,43 @@ impl Scene {
     pub(crate) fn new(options: &SceneOptions, world: Dice) -> Self {
         use {Density as D, RoadKind as R, TimeOfDay as T, Weather as W};
         let dice = world.of(Purpose::Scene);
-        let time = weighted(dice.unit(0), &[(T::Day, 0.5), (T::Dusk, 0.14), (T::Night, 0.36)]);
-        let air = [(W::Clear, 0.45), (W::Cloudy, 0.25), (W::Rain, 0.18), (W::Fog, 0.12)];
-        let crowd = [(D::Empty, 0.1), (D::Light, 0.33), (D::Moderate, 0.33), (D::Heavy, 0.24)];
+        let time = weighted(
+            dice.unit(0),
+            &[(T::Day, 0.5), (T::Dusk, 0.14), (T::Night, 0.36)],
+        );
+        let air = [
+            (W::Clear, 0.45),
+            (W::Cloudy, 0.25),
+            (W::Rain, 0.18),
+            (W::Fog, 0.12),
+        ];
+        let crowd = [
+            (D::Empty, 0.1),
+            (D::Light, 0.33),
+            (D::Moderate, 0.33),
+            (D::Heavy, 0.24),
+        ];
         let aside = options.subject.is_some_and(|s| s.place != Place::Ahead);
         let needs_lanes = aside || options.lane_changes == Some(true);
         let country = if needs_lanes { 0.0 } else { 0.3 };
         let roads = [(R::Highway, 0.4), (R::City, 0.3), (R::Country, country)];
-        let road = options.road.unwrap_or_else(|| weighted(dice.unit(3), &roads));
-        let weather = options.weather.unwrap_or_else(|| weighted(dice.unit(1), &air));
-        let density = options.density.unwrap_or_else(|| weighted(dice.unit(2), &crowd));
-        let bends = [(Curvature::Straight, 0.4), (Curvature::Left, 0.3), (Curvature::Right, 0.3)];
-        let curvature = options.curvature.unwrap_or_else(|| weighted(dice.unit(4), &bends));
+        let road = options
+            .road
+            .unwrap_or_else(|| weighted(dice.unit(3), &roads));
+        let weather = options
+            .weather
+            .unwrap_or_else(|| weighted(dice.unit(1), &air));
+        let density = options
+            .density
+            .unwrap_or_else(|| weighted(dice.unit(2), &crowd));
+        let bends = [
+            (Curvature::Straight, 0.4),
+            (Curvature::Left, 0.3),
+            (Curvature::Right, 0.3),
+        ];
+        let curvature = options
+            .curvature
+            .unwrap_or_else(|| weighted(dice.unit(4), &bends));
         let section = section(road, needs_lanes, dice);
         let first_lane = first_lane(options, &section, dice);
         let faster = if density == D::Heavy { 0.9 } else { 2.8 };
@@ -180,7 +205,11 @@ fn section(road: RoadKind, needs_lanes: bool, dice: Dice) -> Section {
             sidewalk: 0.0,
         },
         RoadKind::City => Section {
-            lanes: if needs_lanes || dice.chance(10, 0.5) { 2 } else { 1 },
+            lanes: if needs_lanes || dice.chance(10, 0.5) {
+                2
+            } else {
+                1
+            },
             lane_width: 3.4,
             median: 0.0,
             shoulder: 0.4,

@@ -247,7 +247,11 @@ impl Lane {
     }
 
     fn actors(&self, now: &Moment, near: f32, far: f32, out: &mut Vec<Actor>) {
-        let clock = if self.usage == Use::Driving { now.u } else { now.t };
+        let clock = if self.usage == Use::Driving {
+            now.u
+        } else {
+            now.t
+        };
         let origin = self.speed * clock - now.s;
         let first = libm::floor((f64::from(near) - origin) / self.spacing) as i64 - 1;
         let last = libm::ceil((f64::from(far) - origin) / self.spacing) as i64 + 1;
@@ -256,7 +260,11 @@ impl Lane {
             if !dice.chance(2, self.taken) {
                 continue;
             }
-            let loose = if self.usage == Use::Parking { 0.04 } else { 0.12 };
+            let loose = if self.usage == Use::Parking {
+                0.04
+            } else {
+                0.12
+            };
             let rest = (slot as f64 + f64::from(dice.range(3, -loose, loose))) * self.spacing;
             let drift = self.drift(dice, clock);
             let d = (rest + drift + origin) as f32;

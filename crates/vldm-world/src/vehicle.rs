@@ -192,7 +192,9 @@ impl VehicleKind {
     }
 
     pub(crate) fn shape(self) -> Shape {
-        let of = |[length, width, height]: [f32; 3], [belt, rear_end, front_end]: [f32; 3], [rear_base, rear_top, front_base, front_top]: [f32; 4]| {
+        let of = |[length, width, height]: [f32; 3],
+                  [belt, rear_end, front_end]: [f32; 3],
+                  [rear_base, rear_top, front_base, front_top]: [f32; 4]| {
             Shape {
                 length,
                 width,
@@ -209,7 +211,11 @@ impl VehicleKind {
         match self {
             Self::Sedan => of([4.6, 1.82, 1.45], [0.98, 0.98, 0.76], [0.6, 1.35, 1.3, 2.0]),
             Self::Hatchback => of([4.0, 1.76, 1.48], [0.98, 0.9, 0.78], [0.06, 0.55, 1.0, 1.7]),
-            Self::Suv => of([4.6, 1.92, 1.72], [1.12, 1.05, 0.98], [0.05, 0.4, 1.1, 1.75]),
+            Self::Suv => of(
+                [4.6, 1.92, 1.72],
+                [1.12, 1.05, 0.98],
+                [0.05, 0.4, 1.1, 1.75],
+            ),
             Self::Van => of([5.4, 2.0, 2.3], [1.2, 1.2, 1.1], [0.02, 0.12, 0.7, 1.4]),
             Self::Truck => of([8.2, 2.5, 3.5], [1.3, 1.3, 1.3], [0.0, 0.0, 0.0, 0.0]),
             Self::Bus => of([10.5, 2.5, 3.0], [1.2, 1.2, 1.2], [0.0, 0.0, 0.0, 0.0]),
@@ -222,20 +228,59 @@ impl Look {
     pub(crate) fn draw(dice: Dice, longest: f32) -> Self {
         use {Paint as P, VehicleKind as K};
         let kinds = [
-            K::Sedan, K::Sedan, K::Sedan, K::Hatchback, K::Hatchback, K::Hatchback, K::Suv, K::Suv,
-            K::Suv, K::Van, K::Truck, K::Truck, K::Bus,
+            K::Sedan,
+            K::Sedan,
+            K::Sedan,
+            K::Hatchback,
+            K::Hatchback,
+            K::Hatchback,
+            K::Suv,
+            K::Suv,
+            K::Suv,
+            K::Van,
+            K::Truck,
+            K::Truck,
+            K::Bus,
         ];
         let kind = dice.pick(0, &kinds);
-        let kind = if kind.shape().length > longest { K::Suv } else { kind };
+        let kind = if kind.shape().length > longest {
+            K::Suv
+        } else {
+            kind
+        };
         let common = [
-            P::White, P::White, P::Black, P::Silver, P::Silver, P::Gray, P::Red, P::Red, P::Blue,
-            P::Blue, P::Green, P::Yellow, P::Orange, P::Brown,
+            P::White,
+            P::White,
+            P::Black,
+            P::Silver,
+            P::Silver,
+            P::Gray,
+            P::Red,
+            P::Red,
+            P::Blue,
+            P::Blue,
+            P::Green,
+            P::Yellow,
+            P::Orange,
+            P::Brown,
         ];
-        let large = [P::White, P::White, P::Red, P::Blue, P::Green, P::Yellow, P::Orange];
+        let large = [
+            P::White,
+            P::White,
+            P::Red,
+            P::Blue,
+            P::Green,
+            P::Yellow,
+            P::Orange,
+        ];
         let paint = match kind.class() {
             Class::Truck => dice.pick(1, &large),
             _ => dice.pick(1, &common),
         };
-        Self { kind, paint, livery: Livery::Plain }
+        Self {
+            kind,
+            paint,
+            livery: Livery::Plain,
+        }
     }
 }

@@ -84,7 +84,7 @@ impl World {
         let (kind, curvature) = (scene.road, scene.curvature);
         Ok(Self {
             spec,
-            road: Road::new(scene.section, kind, curvature, dice.of(Purpose::Road)),
+            road: Road::new(kind, curvature, dice.of(Purpose::Road)),
             traffic: Traffic::new(&scene, &ego, dice.of(Purpose::Lane)),
             look: Look::new(&scene, dice),
             ego,
@@ -140,7 +140,11 @@ impl World {
     pub fn boxes(&self, frame: usize) -> Result<Vec<ObjectBox>> {
         let now = self.moment(frame)?;
         let size = (self.spec.width, self.spec.height);
-        Ok(self.seen(&now, size).iter().map(|seen| seen.bounds).collect())
+        Ok(self
+            .seen(&now, size)
+            .iter()
+            .map(|seen| seen.bounds)
+            .collect())
     }
 
     /// How many vehicles frame `frame` shows at the reference size of [`Labels`].
@@ -257,7 +261,10 @@ impl World {
     /// How the road bends over the 80 metres before the camera, on average over the clip.
     fn visible_curvature(&self, moments: &[Moment]) -> Curvature {
         let mean = |now: &Moment| {
-            (0..9).map(|n| self.road.curvature(now.s + 10.0 * f64::from(n))).sum::<f64>() / 9.0
+            (0..9)
+                .map(|n| self.road.curvature(now.s + 10.0 * f64::from(n)))
+                .sum::<f64>()
+                / 9.0
         };
         let mean = moments.iter().map(mean).sum::<f64>() / moments.len() as f64;
         match mean {

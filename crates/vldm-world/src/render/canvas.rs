@@ -29,12 +29,14 @@ impl Canvas {
     }
 
     /// Replaces a pixel.
+    #[inline]
     pub(crate) fn set(&mut self, x: usize, y: usize, color: Color) {
         let [r, g, b] = color.bytes();
         let at = self.at(x, y);
         self.pixmap.data_mut()[at..at + 4].copy_from_slice(&[r, g, b, 255]);
     }
 
+    #[inline]
     pub(crate) fn get(&self, x: usize, y: usize) -> Color {
         let at = self.at(x, y);
         let data = self.pixmap.data();
@@ -42,6 +44,7 @@ impl Canvas {
     }
 
     /// Covers the share `alpha` of a pixel.
+    #[inline]
     pub(crate) fn blend(&mut self, x: usize, y: usize, color: Color, alpha: f32) {
         if alpha >= 1.0 {
             self.set(x, y, color);
@@ -81,7 +84,13 @@ impl Canvas {
         if let Some(path) = builder.finish() {
             let paint = paint(color, alpha);
             let pixmap = &mut self.pixmap;
-            pixmap.fill_path(&path, &paint, FillRule::Winding, Transform::identity(), None);
+            pixmap.fill_path(
+                &path,
+                &paint,
+                FillRule::Winding,
+                Transform::identity(),
+                None,
+            );
             self.builder = path.clear();
         }
     }

@@ -30,7 +30,11 @@ impl Model {
     fn new(actor: &Actor, shape: &Shape, kind: VehicleKind) -> Self {
         let rear = [shape.rear_end, shape.rear_base, shape.rear_top];
         let front = [shape.front_end, shape.front_base, shape.front_top];
-        let (near, far) = if actor.oncoming { (front, rear) } else { (rear, front) };
+        let (near, far) = if actor.oncoming {
+            (front, rear)
+        } else {
+            (rear, front)
+        };
         let inset = if kind == VehicleKind::Van { 0.93 } else { 0.8 };
         Self {
             near: actor.d - shape.length / 2.0,
@@ -64,26 +68,40 @@ impl Stage<'_> {
                 self.car_end(actor, &model, look, detail);
             }
         }
-        self.lights(actor, [0.62 * model.belt + 0.12, model.half - 0.24], model.near);
+        self.lights(
+            actor,
+            [0.62 * model.belt + 0.12, model.half - 0.24],
+            model.near,
+        );
     }
 
     /// The dark below a vehicle.
     pub(super) fn shadow(&mut self, actor: &Actor) {
         let [length, width, height] = actor.size();
-        let (near, far) = (actor.d - length / 2.0 - 0.15, actor.d + length / 2.0);
-        let half = width / 2.0 + 0.12;
-        let left = [self.p(near, actor.x - half, 0.0), self.p(far, actor.x - half, 0.0)];
-        let right = [self.p(far, actor.x + half, 0.0), self.p(near, actor.x + half, 0.0)];
+        let (near, far) = (actor.d - length / 2.0 - 0.05, actor.d + length / 2.0);
+        let half = width / 2.0 + 0.04;
+        let left = [
+            self.p(near, actor.x - half, 0.0),
+            self.p(far, actor.x - half, 0.0),
+        ];
+        let right = [
+            self.p(far, actor.x + half, 0.0),
+            self.p(near, actor.x + half, 0.0),
+        ];
         let soft = self.light.clear(actor.d) * self.solidity(near, height);
         // What can be seen of the gap below the body is dark too.
-        let [_, raised] = self.p(near.max(NEAR), actor.x, 0.2);
+        let [_, raised] = self.p(near.max(NEAR), actor.x, FLOOR);
         let bottom = left[0][1].max(right[1][1]);
         if near > NEAR && bottom - raised > 0.2 {
-            let gap = [left[0][0] + 0.12, raised, right[1][0] - 0.12, bottom];
-            self.canvas.rect(gap, Color::gray(0.02), 0.75 * soft);
+            let inset = 0.08 * (right[1][0] - left[0][0]);
+            let gap = [left[0][0] + inset, raised, right[1][0] - inset, bottom];
+            self.canvas.rect(gap, Color::gray(0.02), 0.6 * soft);
         }
-        self.canvas
-            .polygon(&[left[0], left[1], right[0], right[1]], Color::BLACK, 0.5 * soft);
+        self.canvas.polygon(
+            &[left[0], left[1], right[0], right[1]],
+            Color::BLACK,
+            0.5 * soft,
+        );
     }
 
     /// The body's reflection on a wet road.
@@ -94,9 +112,13 @@ impl Stage<'_> {
             return;
         }
         let half = width / 2.0 * 0.95;
-        let rect = self.face(near, [actor.x - half, actor.x + half, -0.75 * height, -0.05]);
         let color = self.tone(color, near, actor.x, 0.7);
-        self.canvas.rect(rect, color, 0.28);
+        // Fading downwards, in steps.
+        for share in [0.25, 0.5, 0.75] {
+            let sides = [actor.x - half, actor.x + half, -share * height, -0.05];
+            let rect = self.face(near, sides);
+            self.canvas.rect(rect, color, 0.1);
+        }
     }
 
     /// A car of few pixels.
@@ -234,7 +256,9 @@ impl Stage<'_> {
         );
         // Windows mirror a little of the sky.
         let sky = self.light.zenith.mix(self.light.horizon, 0.6);
-        let pane = self.tone(GLASS, d, m.x, 1.0).mix(sky, 0.16 * self.light.clear(d));
+        let pane = self
+            .tone(GLASS, d, m.x, 1.0)
+            .mix(sky, 0.16 * self.light.clear(d));
         self.canvas.polygon(&glass, pane, 1.0);
         if let Livery::Stripe { paint } = look.livery {
             let stripe = self.tone(paint.color(), d, m.x, 1.0);
@@ -319,13 +343,20 @@ impl Stage<'_> {
         }
         let on = if actor.parked { 0.0 } else { self.light.lamps };
         let braking = actor.braking && !actor.oncoming;
-        let lens = if actor.oncoming { [0.17, 0.075] } else { [0.17, 0.085] };
+        let lens = if actor.oncoming {
+            [0.17, 0.075]
+        } else {
+            [0.17, 0.085]
+        };
         let places = [-out, out].map(|dx| [actor.x + dx, y]);
-        let rects = places.map(|[x, y]| {
-            self.face(near, [x - lens[0], x + lens[0], y - lens[1], y + lens[1]])
-        });
+        let rects = places
+            .map(|[x, y]| self.face(near, [x - lens[0], x + lens[0], y - lens[1], y + lens[1]]));
         let solid = self.solidity(near, 1.2);
-        let off = if actor.oncoming { Color::gray(0.8) } else { Color([0.5, 0.06, 0.05]) };
+        let off = if actor.oncoming {
+            Color::gray(0.8)
+        } else {
+            Color([0.5, 0.06, 0.05])
+        };
         let lit = match (actor.oncoming, braking) {
             (true, _) => Color([1.0, 0.98, 0.9]),
             (_, true) => Color([1.0, 0.16, 0.12]),
@@ -336,7 +367,13 @@ impl Stage<'_> {
         let color = if shining { self.emit(lit, near) } else { color };
         self.canvas.rects(&rects, color, solid);
         if shining {
-            self.lamp_glow(actor, &places, near, lit, if braking { on.max(0.35) } else { on });
+            self.lamp_glow(
+                actor,
+                &places,
+                near,
+                lit,
+                if braking { on.max(0.35) } else { on },
+            );
         }
         if braking && actor.class() == Class::Car && self.view.scale(near) > 8.0 {
             let top = actor.size()[2] - 0.14;
@@ -349,19 +386,24 @@ impl Stage<'_> {
     fn lamp_glow(&mut self, actor: &Actor, places: &[[f32; 2]], near: f32, color: Color, on: f32) {
         let scale = self.view.scale(near);
         let clear = libm::sqrtf(self.light.clear(near)) * on;
+        // Light spreads in the eye the darker it is around.
+        let dark = 0.55 + 0.45 * on;
         let (size, strength) = match (actor.oncoming, actor.braking) {
             (true, _) => (1.5 * self.spark() + 0.55 * scale, 0.95),
             (_, true) => (1.15 * self.spark() + 0.42 * scale, 0.85),
             _ => (0.95 * self.spark() + 0.28 * scale, 0.6),
         };
+        let size = size * dark;
         for &[x, y] in places {
             let [column, row] = self.p(near, x, y);
-            self.canvas.glow([column, row], [size; 2], color * (strength * clear));
+            self.canvas
+                .glow([column, row], [size; 2], color * (strength * clear));
             if self.light.wet > 0.0 {
                 let ground = self.p(near, x, 0.0)[1];
                 let tall = 1.5 * (ground - row) + size;
                 let below = [column, ground + 0.55 * tall];
-                self.canvas.glow(below, [0.6 * size, tall], color * (0.4 * strength * clear));
+                self.canvas
+                    .glow(below, [0.6 * size, tall], color * (0.4 * strength * clear));
             }
         }
     }

@@ -4,6 +4,8 @@
 //! `x`, painted with the share of each pixel that it covers, and of the strip's length that it
 //! covers: so lane markings move smoothly however small the picture is.
 
+use std::ops::Range;
+
 use crate::color::Color;
 use crate::dice::{Dice, noise};
 use crate::light::Light;
@@ -55,7 +57,11 @@ impl Ground {
             land: land.map(Color::hex),
             asphalt: Color::gray(dice.range(0, 0.29, 0.40)),
             median: (scene.section.median > 0.0).then(|| {
-                if scene.barrier { Color::gray(0.5) } else { grass }
+                if scene.barrier {
+                    Color::gray(0.5)
+                } else {
+                    grass
+                }
             }),
             sidewalk: (scene.section.sidewalk > 0.0).then(|| Color::hex(0xa6_a2_9a)),
             crossings: scene.road == RoadKind::City,
@@ -93,7 +99,8 @@ impl Ground {
     /// Colours of the strip in even white light.
     fn lay(&self, strip: &mut Strip, scene: &Scene, from: f64, to: f64) {
         let section = &scene.section;
-        self.lay_land(strip, from, to);
+        let covered = strip.columns(-section.paved_end(), section.paved_end());
+        self.lay_land(strip, &covered, from, to);
         if let Some(color) = self.sidewalk {
             let slabs = 1.0 - 0.12 * dashes(from, to, 0.15, 2.0);
             strip.span(-section.end(), section.end(), color * slabs, 1.0, 0.5);
@@ -120,8 +127,8 @@ impl Ground {
         }
     }
 
-    /// Grass, fields and their furrows.
-    fn lay_land(&self, strip: &mut Strip, from: f64, to: f64) {
+    /// Grass, fields and their furrows, but for the columns `covered`.
+    fn lay_land(&self, strip: &mut Strip, covered: &Range<usize>, from: f64, to: f64) {
         let middle = ((from + to) / 2.0 % 1e6) as f32;
         let length = (to - from) as f32;
         // Patches of a size are painted as far as the pixels can show them.
@@ -129,7 +136,7 @@ impl Ground {
         let (large, small) = (shown(40.0), shown(7.0));
         let mowed = dashes(from, to, 5.0, 10.0) - 0.5;
         let [a, b, c] = self.land;
-        for column in 0..strip.pixels.len() {
+        for column in (0..covered.start).chain(covered.end..strip.pixels.len()) {
             let x = strip.left + strip.per_pixel * (column as f32 + 0.5);
             let mut color = a.mix(b, 0.35);
             if large > 0.0 {
@@ -159,12 +166,12 @@ impl Ground {
                     let row = lane as f32 * 7.3 + side * 40.0;
                     let patch = noise(self.dice, row, middle / 9.0);
                     let fine = noise(self.dice, row + 3.0, middle / 2.1);
-                    let dark = (0.22 * (patch - 0.3) + 0.14 * (fine - 0.4)).max(0.0) * shown;
+                    let dark = (0.16 * (patch - 0.35) + 0.12 * (fine - 0.4)).max(0.0) * shown;
                     strip.span(x - half, x + half, Color::BLACK, dark, 1.0);
                 }
                 for track in [-0.8, 0.8] {
                     let at = x + track;
-                    strip.span(at - 0.3, at + 0.3, Color::BLACK, 0.1, 1.0);
+                    strip.span(at - 0.35, at + 0.35, Color::BLACK, 0.045, 1.0);
                 }
             }
         }
@@ -186,6 +193,14 @@ impl Ground {
 }
 
 impl Strip {
+    /// The columns that lie wholly between `x0` and `x1`.
+    fn columns(&self, x0: f32, x1: f32) -> Range<usize> {
+        let column =
+            |x: f32| ((x - self.left) / self.per_pixel).clamp(0.0, self.pixels.len() as f32);
+        let (first, end) = (column(x0).ceil() as usize, column(x1) as usize);
+        first..end.max(first)
+    }
+
     /// Paints from `x0` to `x1`, at most opaque by `alpha`.
     fn span(&mut self, x0: f32, x1: f32, color: Color, alpha: f32, shine: f32) {
         let a = ((x0 - self.left) / self.per_pixel).max(0.0);
@@ -248,7 +263,12 @@ fn shade(
         if mirror > 0.0 {
             color = (color * (1.0 - 0.35 * shine)).mix(sky, mirror * shine);
         }
-        canvas.blend(column, row, light.haze.mix(color, clear), cover);
+        let color = light.haze.mix(color, clear);
+        if cover < 1.0 {
+            canvas.blend(column, row, color, cover);
+        } else {
+            canvas.set(column, row, color);
+        }
     }
 }
 

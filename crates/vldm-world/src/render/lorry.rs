@@ -55,7 +55,11 @@ impl Stage<'_> {
         let shape = look.kind.shape();
         let (near, half) = (actor.d - shape.length / 2.0, shape.width / 2.0);
         let paint = look.paint.color();
-        let cargo = if actor.dice.chance(40, 0.4) { Color::hex(0xe4_e4_e0) } else { paint };
+        let cargo = if actor.dice.chance(40, 0.4) {
+            Color::hex(0xe4_e4_e0)
+        } else {
+            paint
+        };
         let (cargo_length, cab_length) = (shape.length - 2.1, 1.9);
         let (cab_at, cargo_at) = if actor.oncoming {
             (near, near + 2.1)
@@ -123,7 +127,9 @@ impl Stage<'_> {
     fn windscreen(&mut self, actor: &Actor, d: f32, half: f32, [low, high]: [f32; 2]) {
         let x = actor.x;
         let sky = self.light.zenith.mix(self.light.horizon, 0.6);
-        let pane = self.tone(GLASS, d, x, 1.0).mix(sky, 0.15 * self.light.clear(d));
+        let pane = self
+            .tone(GLASS, d, x, 1.0)
+            .mix(sky, 0.15 * self.light.clear(d));
         let glass = self.face(d, [x - half, x + half, low, high]);
         self.canvas.rect(glass, pane, 1.0);
         if self.detail(d, high) != Detail::Coarse {
@@ -161,7 +167,11 @@ impl Stage<'_> {
         self.shadow(actor);
         self.wet_mirror(actor, look.paint.color(), shape.height);
         self.block(&block, look.paint.color(), solid);
-        let inside = if self.light.windows > 0.3 { Color([0.75, 0.7, 0.5]) } else { GLASS };
+        let inside = if self.light.windows > 0.3 {
+            Color([0.75, 0.7, 0.5])
+        } else {
+            GLASS
+        };
         for (x, outward) in [(block.sides[0], -1.0), (block.sides[1], 1.0)] {
             if self.shows(&block, x, outward) {
                 let (a, b) = (near + 0.5, near + shape.length - 0.5);
@@ -176,15 +186,28 @@ impl Stage<'_> {
         }
         self.side_wheels(actor, near, half, shape.length);
         if near > NEAR {
-            let window = if actor.oncoming { [1.1, 2.6] } else { [1.6, 2.5] };
+            let window = if actor.oncoming {
+                [1.1, 2.6]
+            } else {
+                [1.6, 2.5]
+            };
             let pane = self.face(
                 near,
-                [actor.x - half * 0.88, actor.x + half * 0.88, window[0], window[1]],
+                [
+                    actor.x - half * 0.88,
+                    actor.x + half * 0.88,
+                    window[0],
+                    window[1],
+                ],
             );
             let sky = self.light.zenith.mix(self.light.horizon, 0.6);
             let glass = self.tone(GLASS, near, actor.x, 1.0);
             let glass = glass.mix(sky, 0.15 * self.light.clear(near));
-            let glass = if inside == GLASS { glass } else { glass.mix(inside, 0.35) };
+            let glass = if inside == GLASS {
+                glass
+            } else {
+                glass.mix(inside, 0.35)
+            };
             self.canvas.rect(pane, glass, solid);
             if actor.oncoming && self.detail(near, 3.0) != Detail::Coarse {
                 let sign = self.face(near, [actor.x - 0.7, actor.x + 0.7, 2.68, 2.92]);

@@ -14,11 +14,19 @@ impl Stage<'_> {
             return;
         }
         let solid = self.solidity(d, 1.7);
-        let coat = actor.dice.pick(30, &Paint::ALL).color().mix(Color::gray(0.4), 0.25);
+        let coat = actor
+            .dice
+            .pick(30, &Paint::ALL)
+            .color()
+            .mix(Color::gray(0.4), 0.25);
         let coat = self.tone(coat, d, x, 0.9);
-        let legs = actor.dice.pick(31, &[0x2b_31_42u32, 0x3a_34_2e, 0x20_20_24]);
+        let legs = actor
+            .dice
+            .pick(31, &[0x2b_31_42u32, 0x3a_34_2e, 0x20_20_24]);
         let legs = self.tone(Color::hex(legs), d, x, 0.9);
-        let skin = actor.dice.pick(32, &[0xe2_b8_95u32, 0xb9_85_60, 0x80_55_3a]);
+        let skin = actor
+            .dice
+            .pick(32, &[0xe2_b8_95u32, 0xb9_85_60, 0x80_55_3a]);
         let skin = self.tone(Color::hex(skin), d, x, 0.95);
         let torso = self.face(d, [x - 0.23, x + 0.23, 0.78, 1.48]);
         let [head_x, head_y] = self.p(d, x, 1.61);
@@ -36,7 +44,10 @@ impl Stage<'_> {
         let swing = libm::sin(phase) as f32;
         let leg = |side: f32| {
             let lift = 0.1 * (side * swing).max(0.0);
-            self.face(d, [x + side * 0.1 - 0.075, x + side * 0.1 + 0.075, lift, 0.82])
+            self.face(
+                d,
+                [x + side * 0.1 - 0.075, x + side * 0.1 + 0.075, lift, 0.82],
+            )
         };
         let rects = [leg(-1.0), leg(1.0)];
         let shade = self.face(d, [x - 0.3, x + 0.3, -0.04, 0.04]);

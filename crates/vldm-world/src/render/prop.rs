@@ -8,7 +8,10 @@ use super::{Detail, Stage};
 impl Stage<'_> {
     pub(super) fn prop(&mut self, prop: &Prop) {
         match prop.kind {
-            PropKind::Tree { conifer: true, height } => self.conifer(prop, height),
+            PropKind::Tree {
+                conifer: true,
+                height,
+            } => self.conifer(prop, height),
             PropKind::Tree { height, .. } => self.tree(prop, height),
             PropKind::Bush => self.bush(prop),
             PropKind::Post => self.post(prop),
@@ -34,13 +37,24 @@ impl Stage<'_> {
     /// A crown of leaves: a dark whole, and a lighter part towards the light.
     fn tree(&mut self, prop: &Prop, height: f32) {
         let detail = self.detail(prop.d, height);
-        let greens = [0x35_59_27u32, 0x44_6b_2a, 0x2d_4d_2c, 0x5c_70_2c, 0x3c_60_35];
+        let greens = [
+            0x35_59_27u32,
+            0x44_6b_2a,
+            0x2d_4d_2c,
+            0x5c_70_2c,
+            0x3c_60_35,
+        ];
         let leaf = Color::hex(prop.dice.pick(12, &greens));
         self.trunk(prop, height);
         let (rx, ry) = (0.29 * height, 0.34 * height);
         let dark = self.tone(leaf, prop.d, prop.x, 0.72);
         let middle = [prop.x, 0.64 * height];
-        let whole = self.blob(prop, middle, [rx, ry], if detail == Detail::Fine { 16 } else { 8 });
+        let whole = self.blob(
+            prop,
+            middle,
+            [rx, ry],
+            if detail == Detail::Fine { 16 } else { 8 },
+        );
         self.canvas.polygon(&whole, dark, prop.fade);
         if detail == Detail::Fine {
             let light = self.tone(leaf, prop.d, prop.x, 1.05);
@@ -86,7 +100,8 @@ impl Stage<'_> {
             if detail == Detail::Fine {
                 let light = self.tone(leaf, prop.d, prop.x, 1.2);
                 let middle = self.p(prop.d, prop.x - 0.06 * half, low * height);
-                self.canvas.polygon(&[points[0], points[1], middle], light, 0.55 * prop.fade);
+                self.canvas
+                    .polygon(&[points[0], points[1], middle], light, 0.55 * prop.fade);
             }
         }
     }
@@ -118,7 +133,11 @@ impl Stage<'_> {
         if shine > 0.03 {
             let at = self.p(d, x, 0.78);
             let amber = Color([1.0, 0.75, 0.4]) * (1.6 * shine).min(0.8);
-            self.canvas.glow(at, [self.spark() * 0.8 + 0.1 * self.view.scale(d); 2], amber);
+            self.canvas.glow(
+                at,
+                [self.spark() * 0.8 + 0.1 * self.view.scale(d); 2],
+                amber,
+            );
         }
     }
 
@@ -140,7 +159,10 @@ impl Stage<'_> {
         let alpha = prop.fade * self.solidity(d, 4.0);
         let pole = self.face(d, [x - 0.08, x + 0.08, 0.0, height]);
         self.canvas.rect(pole, steel, alpha);
-        let beam = self.face(d, [x.min(x + arm), x.max(x + arm), height - 0.08, height + 0.05]);
+        let beam = self.face(
+            d,
+            [x.min(x + arm), x.max(x + arm), height - 0.08, height + 0.05],
+        );
         self.canvas.rect(beam, steel, alpha);
         let head_x = x + arm;
         let head = self.face(d, [head_x - 0.4, head_x + 0.4, height - 0.2, height]);
@@ -159,7 +181,8 @@ impl Stage<'_> {
             let ground = self.p(d, head_x, 0.0)[1];
             let tall = 0.5 * (ground - at[1]);
             let below = [at[0], ground + tall];
-            self.canvas.glow(below, [0.5 * size, tall], warm * (0.2 * strength));
+            self.canvas
+                .glow(below, [0.5 * size, tall], warm * (0.2 * strength));
         }
     }
 
@@ -186,7 +209,8 @@ impl Stage<'_> {
         match (prop.dice.unit(14) * 3.0) as u32 {
             0 => {
                 self.canvas.polygon(&ring(1.0, 14, false), red, prop.fade);
-                self.canvas.polygon(&ring(0.68, 14, false), white, prop.fade);
+                self.canvas
+                    .polygon(&ring(0.68, 14, false), white, prop.fade);
             }
             1 => {
                 self.canvas.polygon(&ring(1.15, 3, true), red, prop.fade);

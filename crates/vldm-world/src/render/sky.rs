@@ -81,7 +81,9 @@ impl Sky {
     fn draw_row(&self, canvas: &mut Canvas, view: &View, light: &Light, row: usize, t: f64) {
         let elevation = ((view.horizon - row as f32 - 0.5) / view.focal).max(0.0);
         let share = (elevation / 0.3).min(1.0);
-        let base = light.horizon.mix(light.zenith, share.sqrt() * (0.45 + 0.55 * share));
+        let base = light
+            .horizon
+            .mix(light.zenith, share.sqrt() * (0.45 + 0.55 * share));
         let near = (elevation / 0.05).min(1.0);
         let cover = 0.78 - 0.56 * light.clouds;
         let flat = 1.0 / (elevation + 0.07);
@@ -92,11 +94,14 @@ impl Sky {
             if light.clouds > 0.0 {
                 let azimuth = (column as f32 + 0.5 - view.center[0]) / view.focal + view.heading;
                 let (u, v) = (azimuth * flat * 1.1, flat * 0.55 + drift);
-                let large = noise(self.sky, u, v);
-                let small = noise(self.sky, 2.7 * u + 9.0, 2.7 * v);
-                let thick = ((0.64 * large + 0.36 * small - cover) * 4.0).clamp(0.0, 1.0);
-                let dark = 1.0 - 0.16 * (small - 0.3) * light.clouds;
-                color = color.mix(lit * dark, 0.85 * thick * near);
+                let large = 0.64 * noise(self.sky, u, v);
+                // The finer noise adds at most 0.36.
+                if large + 0.36 > cover {
+                    let small = noise(self.sky, 2.7 * u + 9.0, 2.7 * v);
+                    let thick = ((large + 0.36 * small - cover) * 4.0).clamp(0.0, 1.0);
+                    let dark = 1.0 - 0.16 * (small - 0.3) * light.clouds;
+                    color = color.mix(lit * dark, 0.85 * thick * near);
+                }
             }
             canvas.set(column, row, color);
         }
@@ -165,14 +170,24 @@ fn layers(scene: &Scene, dice: Dice) -> Vec<Layer> {
     let mountains = dice.range(200, 0.02, 0.11);
     layers.push(layer(hills(210, 1.1), mountains, 0x56_68_86, 2600.0, 1));
     if scene.road == RoadKind::City || dice.chance(201, 0.35) {
-        let height = if scene.road == RoadKind::City { 0.15 } else { 0.08 };
+        let height = if scene.road == RoadKind::City {
+            0.15
+        } else {
+            0.08
+        };
         let towers = Outline::Towers { width: 0.045 };
         layers.push(Layer {
             lit: true,
             ..layer(towers, height, 0x5a_60_6c, 1100.0, 2)
         });
     }
-    let wooded = layer(hills(400, 0.5), dice.range(202, 0.012, 0.03), 0x3d_56_33, 700.0, 3);
+    let wooded = layer(
+        hills(400, 0.5),
+        dice.range(202, 0.012, 0.03),
+        0x3d_56_33,
+        700.0,
+        3,
+    );
     layers.push(wooded);
     layers
 }
@@ -192,7 +207,11 @@ impl Layer {
                 let block = self.dice.at(libm::floorf(azimuth / width) as i64);
                 let tall = block.unit(0);
                 let slim = (azimuth / width).fract().abs() < block.range(1, 0.5, 1.0);
-                if slim { 0.25 + 0.75 * tall * tall } else { 0.12 }
+                if slim {
+                    0.25 + 0.75 * tall * tall
+                } else {
+                    0.12
+                }
             }
         };
         share * self.height
@@ -205,8 +224,8 @@ impl Layer {
         for column in 0..view.width {
             let azimuth =
                 |part: f32| (column as f32 + part - view.center[0]) / view.focal + view.heading;
-            let tops = [0.17, 0.5, 0.83]
-                .map(|part| view.horizon - view.focal * self.top(azimuth(part)));
+            let tops =
+                [0.17, 0.5, 0.83].map(|part| view.horizon - view.focal * self.top(azimuth(part)));
             let highest = tops.iter().copied().fold(f32::MAX, f32::min).max(0.0);
             for row in highest as usize..rows {
                 let below = row as f32 + 1.0;

@@ -14,12 +14,21 @@ impl Stage<'_> {
     /// A town house: its front along the road and the wall that faces the camera.
     pub(super) fn building(&mut self, prop: &Prop, length: f32, height: f32) {
         let walls = [
-            0xa0_8a_72u32, 0x8c_76_66, 0xb0_a8_9a, 0x86_8c_92, 0x9c_62_50, 0xc0_b4_9c, 0x74_78_80,
+            0xa0_8a_72u32,
+            0x8c_76_66,
+            0xb0_a8_9a,
+            0x86_8c_92,
+            0x9c_62_50,
+            0xc0_b4_9c,
+            0x74_78_80,
         ];
         let wall = Color::hex(prop.dice.pick(22, &walls));
         let (near, far) = (prop.d - length / 2.0, prop.d + length / 2.0);
         let out = prop.x.signum();
-        let sides = [prop.x.min(prop.x + 14.0 * out), prop.x.max(prop.x + 14.0 * out)];
+        let sides = [
+            prop.x.min(prop.x + 14.0 * out),
+            prop.x.max(prop.x + 14.0 * out),
+        ];
         let block = Block {
             near,
             length,
@@ -63,10 +72,21 @@ impl Stage<'_> {
         let window = |stage: &Self, bay: i64, storey: i64| {
             let d = near + (bay as f32 + 0.25) * step;
             let y = STOREY * storey as f32 + 0.9;
-            let points = [(d, y), (d, y + 1.6), (d + 0.5 * step, y + 1.6), (d + 0.5 * step, y)];
+            let points = [
+                (d, y),
+                (d, y + 1.6),
+                (d + 0.5 * step, y + 1.6),
+                (d + 0.5 * step, y),
+            ];
             (d > NEAR).then(|| points.map(|(d, y)| stage.p(d, prop.x, y)).to_vec())
         };
-        self.windows(prop, [bays, (height / STOREY) as i64], prop.d, prop.dice.at(60), window);
+        self.windows(
+            prop,
+            [bays, (height / STOREY) as i64],
+            prop.d,
+            prop.dice.at(60),
+            window,
+        );
     }
 
     /// Windows of the wall that faces the camera.
@@ -78,9 +98,20 @@ impl Stage<'_> {
             let x = sides[0] + (bay as f32 + 0.3) * 3.5;
             let y = STOREY * storey as f32 + 0.9;
             let [left, top, right, bottom] = stage.face(near, [x, x + 1.4, y, y + 1.6]);
-            Some(vec![[left, bottom], [left, top], [right, top], [right, bottom]])
+            Some(vec![
+                [left, bottom],
+                [left, top],
+                [right, top],
+                [right, bottom],
+            ])
         };
-        self.windows(prop, [4, (height / STOREY) as i64], near, prop.dice.at(61), window);
+        self.windows(
+            prop,
+            [4, (height / STOREY) as i64],
+            near,
+            prop.dice.at(61),
+            window,
+        );
     }
 
     fn windows(
@@ -118,7 +149,11 @@ impl Stage<'_> {
         self.canvas.polygon(&gable, roof, prop.fade);
         if self.view.scale(d) * 1.2 > 1.5 {
             let [pane, lit] = self.window_tones(prop, d);
-            let tone = if prop.dice.chance(25, 1.6 * self.light.windows) { lit } else { pane };
+            let tone = if prop.dice.chance(25, 1.6 * self.light.windows) {
+                lit
+            } else {
+                pane
+            };
             let windows = [-3.0, 0.2, 2.6].map(|dx| {
                 let low = if dx == 0.2 { 0.0 } else { 1.0 };
                 self.face(d, [x + dx - 0.55, x + dx + 0.55, low, 2.3])
@@ -171,7 +206,11 @@ impl Stage<'_> {
             let rect = self.face(d, [x - 1.9, x + 1.9, 5.2, 7.5]);
             self.canvas.rect(rect, board, prop.fade);
             if self.view.scale(d) > 2.0 {
-                let words = [[-1.4, 0.9, 6.7, 7.0], [-1.4, 0.3, 6.1, 6.4], [1.0, 1.5, 5.6, 7.0]];
+                let words = [
+                    [-1.4, 0.9, 6.7, 7.0],
+                    [-1.4, 0.3, 6.1, 6.4],
+                    [1.0, 1.5, 5.6, 7.0],
+                ];
                 let words = words.map(|[a, b, low, high]| self.face(d, [x + a, x + b, low, high]));
                 self.canvas.rects(&words, white, 0.85 * prop.fade);
             }
