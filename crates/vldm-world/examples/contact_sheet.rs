@@ -3,6 +3,7 @@
 //! `cargo run --release -p vldm-world --example contact_sheet -- OUT_DIR [WIDTH HEIGHT]`
 //!
 //! One sheet per scene: its clip in time. `seeds.png` shows first frames of many seeds, and
+//! `world-day.png` and `world-night.png` one of each kind, and
 //! standard output gets the captions and labels.
 
 #![allow(clippy::print_stdout)]
@@ -46,7 +47,9 @@ fn main() -> Result<(), Error> {
         })
         .collect::<Result<Vec<Frame>, Error>>()?;
     let seeds = contact_sheet(&Clip::new(firsts, Fps::FILM)?, 4)?;
-    write(folder, "seeds", &seeds)
+    write(folder, "seeds", &seeds)?;
+    write(folder, "world-day", &showcase(size, false)?)?;
+    write(folder, "world-night", &showcase(size, true)?)
 }
 
 fn spec((width, height): (u32, u32), num_frames: usize, fps: Fps, seed: u64) -> ClipSpec {
@@ -144,6 +147,36 @@ fn scenes() -> Vec<(&'static str, u64, SceneOptions)> {
         ),
         ("subject", 13, subject),
     ]
+}
+
+/// One picture each of six of the scenes, by day or by night.
+fn showcase(size: (u32, u32), night: bool) -> Result<Frame, Error> {
+    use {Density as D, RoadKind as R, Weather as W};
+    let scenes = [
+        (21, R::Highway, W::Clear, D::Moderate),
+        (22, R::Country, W::Clear, D::Moderate),
+        (23, R::City, W::Clear, D::Heavy),
+        (24, R::Highway, W::Rain, D::Heavy),
+        (25, R::Country, W::Fog, D::Moderate),
+        (26, R::City, W::Rain, D::Moderate),
+    ];
+    let frames = scenes.map(|(seed, road, weather, density)| {
+        let options = SceneOptions {
+            time_of_day: Some(if night {
+                TimeOfDay::Night
+            } else {
+                TimeOfDay::Day
+            }),
+            weather: Some(weather),
+            density: Some(density),
+            road: Some(road),
+            ..SceneOptions::default()
+        };
+        let world = World::with_options(spec(size, 16, Fps::new(8, 1)?, seed), &options)?;
+        Ok(world.render(8)?)
+    });
+    let frames = frames.into_iter().collect::<Result<Vec<_>, Error>>()?;
+    Ok(contact_sheet(&Clip::new(frames, Fps::FILM)?, 3)?)
 }
 
 fn sheet(world: &World, with_boxes: bool) -> Result<Frame, Error> {

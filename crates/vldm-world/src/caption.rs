@@ -6,125 +6,25 @@ use crate::ego::Moment;
 use crate::labels::{Labels, LaneChange};
 use crate::scene::{Curvature, RoadKind, TimeOfDay, Weather};
 use crate::traffic::{Body, ObjectId};
-use crate::vehicle::{Class, Livery, Paint, VehicleKind};
+use crate::vehicle::{Class, Livery, VehicleKind};
 
 /// A vehicle is named when its box is at least this high, as a share of the picture.
 const NAMED: f32 = 0.055;
 
 /// All words of captions, and the comma, in alphabetical order.
+#[rustfmt::skip]
 const WORDS: &[&str] = &[
-    ",",
-    "a",
-    "after",
-    "ahead",
-    "along",
-    "an",
-    "and",
-    "at",
-    "avenue",
-    "bending",
-    "bends",
-    "beside",
-    "black",
-    "blue",
-    "brown",
-    "bus",
-    "by",
-    "camera",
-    "car",
-    "cars",
-    "changing",
-    "city",
-    "clear",
-    "clouds",
-    "cloudy",
-    "coming",
-    "country",
-    "crowded",
-    "curved",
-    "curving",
-    "dark",
-    "dashcam",
-    "day",
-    "daylight",
-    "daytime",
-    "dense",
-    "driving",
-    "dusk",
-    "empty",
-    "evening",
-    "few",
-    "fog",
-    "foggy",
-    "follows",
-    "freeway",
-    "from",
-    "front",
-    "gray",
-    "green",
-    "hatchback",
-    "heavy",
-    "highway",
-    "in",
-    "into",
-    "lane",
-    "lanes",
-    "left",
-    "light",
-    "lorry",
-    "medium",
-    "mist",
-    "moderate",
-    "motorway",
-    "moving",
-    "night",
-    "no",
-    "of",
-    "on",
-    "oncoming",
-    "open",
-    "opposite",
-    "orange",
-    "other",
-    "overcast",
-    "parked",
-    "passing",
-    "pedestrian",
-    "people",
-    "rain",
-    "rainy",
-    "red",
-    "right",
-    "road",
-    "roadside",
-    "rural",
-    "sedan",
-    "side",
-    "silver",
-    "sky",
-    "some",
-    "straight",
-    "street",
-    "stripe",
-    "sunset",
-    "suv",
-    "that",
-    "the",
-    "to",
-    "traffic",
-    "truck",
-    "two-lane",
-    "under",
-    "us",
-    "van",
-    "vehicles",
-    "video",
-    "view",
-    "walking",
-    "wet",
-    "white",
-    "with",
-    "yellow",
+    ",", "a", "after", "ahead", "along", "an", "and", "at", "avenue", "bending", "bends", "beside",
+    "black", "blue", "brown", "bus", "by", "camera", "car", "cars", "changing", "city", "clear",
+    "clouds", "cloudy", "coming", "country", "crowded", "curved", "curving", "dark", "dashcam",
+    "day", "daylight", "daytime", "dense", "driving", "dusk", "empty", "evening", "few", "fog",
+    "foggy", "freeway", "from", "front", "gray", "green", "hatchback", "heavy", "highway", "in",
+    "into", "lane", "lanes", "left", "light", "lorry", "medium", "mist", "moderate", "motorway",
+    "moving", "night", "no", "of", "on", "oncoming", "open", "opposite", "orange", "overcast",
+    "parked", "pedestrian", "people", "rain", "rainy", "red", "right", "road", "roadside", "rural",
+    "sedan", "silver", "sky", "some", "straight", "street", "stripe", "sunset", "suv", "that",
+    "the", "to", "traffic", "truck", "two-lane", "under", "us", "van", "vehicles", "video", "view",
+    "walking", "wet", "white", "with", "yellow",
 ];
 
 /// All words that captions can hold, and the comma, each once.
@@ -158,18 +58,17 @@ pub(crate) fn caption(labels: &Labels, seen: &[Seen], now: &Moment, dice: Dice) 
     let time = time(labels.time_of_day, dice.at(2));
     let weather = weather(labels.weather, dice.at(3));
     let mut extras = extras(labels, seen, dice.at(4));
-    let (start, used) = match vehicles.as_slice() {
-        [] => (format!("{} {place}", opening(dice.at(5))), 0),
-        [one] => (first(one, &place, dice.at(5)), 1),
+    let start = match vehicles.as_slice() {
+        [] => format!("{} {place}", opening(dice.at(5))),
+        [one] => first(one, &place, dice.at(5)),
         [one, two, ..] if dice.chance(6, 0.5) => {
-            (first(&format!("{one} and {two}"), &place, dice.at(5)), 2)
+            first(&format!("{one} and {two}"), &place, dice.at(5))
         }
         [one, two, ..] => {
             extras.push(two.clone());
-            (first(one, &place, dice.at(5)), 2)
+            first(one, &place, dice.at(5))
         }
     };
-    debug_assert!(used <= vehicles.len());
     assemble(start, time, weather, extras, dice.at(7))
 }
 
@@ -343,7 +242,7 @@ fn vehicle(seen: &Seen, now: &Moment, dice: Dice) -> String {
         VehicleKind::Bus | VehicleKind::Van => look.kind.word(),
         kind => dice.pick(0, &["car", "car", kind.word()]),
     };
-    let paint = paint(look.paint);
+    let paint = look.paint.word();
     let noun = match look.livery {
         Livery::Plain => format!("{paint} {kind}"),
         Livery::Stripe { paint: stripe } => {
@@ -361,9 +260,7 @@ fn vehicle(seen: &Seen, now: &Moment, dice: Dice) -> String {
     if seen.actor.oncoming {
         return match dice.pick(1, &[0, 1, 2]) {
             0 => article(&format!("oncoming {noun}")),
-            1 => {
-                format!("{} coming the other way", article(&noun)).replace("the other way", "to us")
-            }
+            1 => format!("{} coming to us", article(&noun)),
             _ => format!("{} in the opposite lane", article(&noun)),
         };
     }
@@ -380,10 +277,6 @@ fn vehicle(seen: &Seen, now: &Moment, dice: Dice) -> String {
         1 => format!("{noun} in the {side} lane"),
         _ => format!("{noun} to the {side}"),
     }
-}
-
-fn paint(paint: Paint) -> &'static str {
-    paint.word()
 }
 
 fn article(noun: &str) -> String {

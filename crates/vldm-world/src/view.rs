@@ -170,3 +170,33 @@ fn distance(i: usize) -> f32 {
     let root = i as f32 / 10.0;
     root * root
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dice::Dice;
+    use crate::ego::Ego;
+    use crate::scene::Scene;
+    use crate::spec::SceneOptions;
+
+    #[test]
+    fn rows_show_the_ground_at_the_distance_they_say() {
+        for seed in 0..40 {
+            let dice = Dice::new(seed);
+            let scene = Scene::new(&SceneOptions::default(), dice);
+            let road = Road::new(scene.road, scene.curvature, dice);
+            let now = Ego::new(&scene, 60.0, dice).at(seed as f64);
+            let view = View::new(256, 128, &road, &now);
+            let mut last = f32::INFINITY;
+            for (row, &d) in view.ground.iter().enumerate() {
+                assert!(d <= last, "seed {seed}: the ground comes nearer downwards");
+                last = d;
+                if d < 300.0 {
+                    let [_, y] = view.project(d, 0.0, 0.0);
+                    assert!((y - row as f32).abs() < 0.2, "seed {seed}: {y}, row {row}");
+                }
+            }
+            assert!(last < 6.0 && view.skyline > 40.0 && view.skyline < 80.0);
+        }
+    }
+}

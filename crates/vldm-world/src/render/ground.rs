@@ -241,7 +241,8 @@ fn shade(
     d: f32,
     cover: f32,
 ) {
-    let clear = light.clear(d);
+    // Beyond this the land would fade to a bright line before the hills behind it.
+    let clear = light.clear(d.min(500.0));
     let s = view.s + f64::from(d);
     let lamp = Color([1.0, 0.82, 0.55]);
     let beam = Color([1.0, 0.96, 0.86]);
