@@ -63,90 +63,141 @@ fn spec((width, height): (u32, u32), num_frames: usize, fps: Fps, seed: u64) -> 
 }
 
 fn scenes() -> Vec<(&'static str, u64, SceneOptions)> {
-    let of = |time, weather, density, road, curvature| SceneOptions {
-        time_of_day: Some(time),
-        weather: Some(weather),
-        density: Some(density),
-        road: Some(road),
-        curvature: Some(curvature),
-        ..SceneOptions::default()
-    };
     use {Curvature as C, Density as D, RoadKind as R, TimeOfDay as T, Weather as W};
-    let subject = SceneOptions {
-        subject: Some(Subject {
-            kind: VehicleKind::Hatchback,
-            paint: Paint::Red,
-            livery: Livery::Stripe {
-                paint: Paint::White,
-            },
-            distance: 7.0,
-            place: Place::Ahead,
-        }),
-        ..SceneOptions::default()
-    };
-    let changes = SceneOptions {
-        lane_changes: Some(true),
-        ..of(T::Dusk, W::Clear, D::Moderate, R::Highway, C::Left)
-    };
-    vec![
+    let rows = [
         (
             "day-highway",
-            1,
-            of(T::Day, W::Clear, D::Moderate, R::Highway, C::Right),
+            T::Day,
+            W::Clear,
+            D::Moderate,
+            R::Highway,
+            C::Right,
         ),
         (
             "day-country",
-            2,
-            of(T::Day, W::Clear, D::Light, R::Country, C::Left),
+            T::Day,
+            W::Clear,
+            D::Light,
+            R::Country,
+            C::Left,
         ),
         (
-            "day-city-heavy",
-            3,
-            of(T::Day, W::Cloudy, D::Heavy, R::City, C::Straight),
+            "day-city",
+            T::Day,
+            W::Cloudy,
+            D::Heavy,
+            R::City,
+            C::Straight,
         ),
         (
             "day-empty",
-            4,
-            of(T::Day, W::Clear, D::Empty, R::Country, C::Straight),
+            T::Day,
+            W::Clear,
+            D::Empty,
+            R::Country,
+            C::Straight,
         ),
-        ("dusk-highway-changes", 5, changes),
         (
-            "night-highway-heavy",
-            6,
-            of(T::Night, W::Clear, D::Heavy, R::Highway, C::Left),
+            "dusk-highway",
+            T::Dusk,
+            W::Clear,
+            D::Moderate,
+            R::Highway,
+            C::Left,
+        ),
+        (
+            "night-highway",
+            T::Night,
+            W::Clear,
+            D::Heavy,
+            R::Highway,
+            C::Left,
         ),
         (
             "night-country",
-            7,
-            of(T::Night, W::Clear, D::Light, R::Country, C::Right),
+            T::Night,
+            W::Clear,
+            D::Light,
+            R::Country,
+            C::Right,
         ),
         (
             "night-city",
-            8,
-            of(T::Night, W::Clear, D::Moderate, R::City, C::Straight),
+            T::Night,
+            W::Clear,
+            D::Moderate,
+            R::City,
+            C::Straight,
         ),
         (
             "night-city-rain",
-            9,
-            of(T::Night, W::Rain, D::Moderate, R::City, C::Right),
+            T::Night,
+            W::Rain,
+            D::Moderate,
+            R::City,
+            C::Right,
         ),
         (
             "rain-highway",
-            10,
-            of(T::Day, W::Rain, D::Moderate, R::Highway, C::Straight),
+            T::Day,
+            W::Rain,
+            D::Moderate,
+            R::Highway,
+            C::Straight,
         ),
         (
             "fog-country",
-            11,
-            of(T::Day, W::Fog, D::Moderate, R::Country, C::Right),
+            T::Day,
+            W::Fog,
+            D::Moderate,
+            R::Country,
+            C::Right,
         ),
         (
             "fog-night-highway",
-            12,
-            of(T::Night, W::Fog, D::Heavy, R::Highway, C::Straight),
+            T::Night,
+            W::Fog,
+            D::Heavy,
+            R::Highway,
+            C::Straight,
         ),
-        ("subject", 13, subject),
-    ]
+    ];
+    let mut scenes: Vec<_> = (1..)
+        .zip(rows)
+        .map(
+            |(seed, (name, time_of_day, weather, density, road, curvature))| {
+                let options = SceneOptions {
+                    time_of_day: Some(time_of_day),
+                    weather: Some(weather),
+                    density: Some(density),
+                    road: Some(road),
+                    curvature: Some(curvature),
+                    ..SceneOptions::default()
+                };
+                (name, seed, options)
+            },
+        )
+        .collect();
+    let changes = SceneOptions {
+        lane_changes: Some(true),
+        ..SceneOptions::default()
+    };
+    scenes.push(("lane-changes", 14, changes));
+    let subject = Subject {
+        kind: VehicleKind::Hatchback,
+        paint: Paint::Red,
+        livery: Livery::Stripe {
+            paint: Paint::White,
+        },
+        distance: 7.0,
+        place: Place::Ahead,
+    };
+    let subject = SceneOptions {
+        subject: Some(subject),
+        ..SceneOptions::default()
+    };
+    scenes.push(("subject", 13, subject));
+    scenes
 }
 
 /// One picture each of six of the scenes, by day or by night.

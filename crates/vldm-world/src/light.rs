@@ -142,78 +142,46 @@ impl Light {
 /// Zenith, horizon, ambient light, sunlight.
 fn sky(time: TimeOfDay, weather: Weather) -> [Color; 4] {
     use {TimeOfDay as T, Weather as W};
+    let of = |zenith, horizon, ambient, sun| {
+        [
+            Color::hex(zenith),
+            Color::hex(horizon),
+            Color(ambient),
+            Color(sun),
+        ]
+    };
     match (time, weather) {
-        (T::Day, W::Clear) => [
-            Color::hex(0x2f_72_c4),
-            Color::hex(0xc6_de_ee),
-            Color([0.62, 0.66, 0.72]),
-            Color([0.52, 0.48, 0.40]),
-        ],
-        (T::Day, W::Cloudy) => [
-            Color::hex(0x8a_98_a8),
-            Color::hex(0xcf_d5_da),
-            Color([0.74, 0.76, 0.78]),
-            Color([0.12, 0.12, 0.11]),
-        ],
-        (T::Day, W::Rain) => [
-            Color::hex(0x66_70_7b),
-            Color::hex(0xa4_ac_b3),
-            Color([0.58, 0.60, 0.63]),
-            Color([0.0; 3]),
-        ],
-        (T::Day, W::Fog) => [
-            Color::hex(0xb4_b9_bd),
-            Color::hex(0xc9_cc_ce),
-            Color([0.70, 0.71, 0.72]),
-            Color([0.0; 3]),
-        ],
-        (T::Dusk, W::Clear) => [
-            Color::hex(0x2c_3c_74),
-            Color::hex(0xf3_a4_5e),
-            Color([0.40, 0.37, 0.46]),
-            Color([0.42, 0.22, 0.08]),
-        ],
-        (T::Dusk, W::Cloudy) => [
-            Color::hex(0x4c_4f_6a),
-            Color::hex(0xc7_8f_72),
-            Color([0.40, 0.38, 0.43]),
-            Color([0.16, 0.08, 0.03]),
-        ],
-        (T::Dusk, W::Rain) => [
-            Color::hex(0x41_47_58),
-            Color::hex(0x80_7a_82),
-            Color([0.36, 0.36, 0.41]),
-            Color([0.0; 3]),
-        ],
-        (T::Dusk, W::Fog) => [
-            Color::hex(0x83_7b_88),
-            Color::hex(0xa3_94_92),
-            Color([0.42, 0.40, 0.43]),
-            Color([0.0; 3]),
-        ],
-        (T::Night, W::Clear) => [
-            Color::hex(0x05_08_16),
-            Color::hex(0x18_22_3c),
-            Color([0.10, 0.115, 0.16]),
-            Color([0.0; 3]),
-        ],
-        (T::Night, W::Cloudy) => [
-            Color::hex(0x0a_0c_14),
-            Color::hex(0x24_24_2e),
-            Color([0.10, 0.105, 0.13]),
-            Color([0.0; 3]),
-        ],
-        (T::Night, W::Rain) => [
-            Color::hex(0x08_0b_12),
-            Color::hex(0x1c_22_2c),
-            Color([0.09, 0.10, 0.125]),
-            Color([0.0; 3]),
-        ],
-        (T::Night, W::Fog) => [
-            Color::hex(0x1b_1e_24),
-            Color::hex(0x34_37_3c),
-            Color([0.12, 0.125, 0.14]),
-            Color([0.0; 3]),
-        ],
+        (T::Day, W::Clear) => of(
+            0x2f_72_c4,
+            0xc6_de_ee,
+            [0.62, 0.66, 0.72],
+            [0.52, 0.48, 0.40],
+        ),
+        (T::Day, W::Cloudy) => of(
+            0x8a_98_a8,
+            0xcf_d5_da,
+            [0.74, 0.76, 0.78],
+            [0.12, 0.12, 0.11],
+        ),
+        (T::Day, W::Rain) => of(0x66_70_7b, 0xa4_ac_b3, [0.58, 0.60, 0.63], [0.0; 3]),
+        (T::Day, W::Fog) => of(0xb4_b9_bd, 0xc9_cc_ce, [0.70, 0.71, 0.72], [0.0; 3]),
+        (T::Dusk, W::Clear) => of(
+            0x2c_3c_74,
+            0xf3_a4_5e,
+            [0.40, 0.37, 0.46],
+            [0.42, 0.22, 0.08],
+        ),
+        (T::Dusk, W::Cloudy) => of(
+            0x4c_4f_6a,
+            0xc7_8f_72,
+            [0.40, 0.38, 0.43],
+            [0.16, 0.08, 0.03],
+        ),
+        (T::Dusk, W::Rain) => of(0x41_47_58, 0x80_7a_82, [0.36, 0.36, 0.41], [0.0; 3]),
+        (T::Dusk, W::Fog) => of(0x83_7b_88, 0xa3_94_92, [0.42, 0.40, 0.43], [0.0; 3]),
+        (T::Night, W::Clear) => of(0x05_08_16, 0x18_22_3c, [0.10, 0.115, 0.16], [0.0; 3]),
+        (T::Night, W::Cloudy) => of(0x0a_0c_14, 0x24_24_2e, [0.10, 0.105, 0.13], [0.0; 3]),
+        (T::Night, W::Rain) => of(0x08_0b_12, 0x1c_22_2c, [0.09, 0.10, 0.125], [0.0; 3]),
+        (T::Night, W::Fog) => of(0x1b_1e_24, 0x34_37_3c, [0.12, 0.125, 0.14], [0.0; 3]),
     }
 }

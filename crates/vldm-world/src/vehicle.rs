@@ -49,7 +49,7 @@ pub enum VehicleKind {
 /// Paints, by the words that captions use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "the names are the words")]
 pub enum Paint {
     White,
     Black,

@@ -167,54 +167,41 @@ impl Stage<'_> {
         self.shadow(actor);
         self.wet_mirror(actor, look.paint.color(), shape.height);
         self.block(&block, look.paint.color(), solid);
-        let inside = if self.light.windows > 0.3 {
-            Color([0.75, 0.7, 0.5])
-        } else {
-            GLASS
-        };
+        // After dark one sees into the lit bus.
+        let inside = (self.light.windows > 0.3).then_some(Color([0.75, 0.7, 0.5]));
         for (x, outward) in [(block.sides[0], -1.0), (block.sides[1], 1.0)] {
             if self.shows(&block, x, outward) {
                 let (a, b) = (near + 0.5, near + shape.length - 0.5);
                 let band = [(a, 1.3), (a, 2.5), (b, 2.5), (b, 1.3)].map(|(d, y)| self.p(d, x, y));
-                let pane = if inside == GLASS {
-                    self.tone(GLASS, actor.d.max(NEAR), x, 0.9)
-                } else {
-                    self.emit(inside, actor.d)
-                };
+                let glass = self.tone(GLASS, actor.d.max(NEAR), x, 0.9);
+                let pane = inside.map_or(glass, |inside| self.emit(inside, actor.d));
                 self.canvas.polygon(&band, pane, solid);
             }
         }
         self.side_wheels(actor, near, half, shape.length);
         if near > NEAR {
-            let window = if actor.oncoming {
-                [1.1, 2.6]
-            } else {
-                [1.6, 2.5]
-            };
-            let pane = self.face(
-                near,
-                [
-                    actor.x - half * 0.88,
-                    actor.x + half * 0.88,
-                    window[0],
-                    window[1],
-                ],
-            );
-            let sky = self.light.zenith.mix(self.light.horizon, 0.6);
-            let glass = self.tone(GLASS, near, actor.x, 1.0);
-            let glass = glass.mix(sky, 0.15 * self.light.clear(near));
-            let glass = if inside == GLASS {
-                glass
-            } else {
-                glass.mix(inside, 0.35)
-            };
-            self.canvas.rect(pane, glass, solid);
-            if actor.oncoming && self.detail(near, 3.0) != Detail::Coarse {
-                let sign = self.face(near, [actor.x - 0.7, actor.x + 0.7, 2.68, 2.92]);
-                let amber = self.emit(Color([0.95, 0.65, 0.15]), near);
-                self.canvas.rect(sign, amber, 1.0);
-            }
+            self.bus_end(actor, near, half, inside);
         }
         self.lights(actor, [0.8, half - 0.3], near);
+    }
+
+    fn bus_end(&mut self, actor: &Actor, near: f32, half: f32, inside: Option<Color>) {
+        let x = actor.x;
+        let [low, high] = if actor.oncoming {
+            [1.1, 2.6]
+        } else {
+            [1.6, 2.5]
+        };
+        let pane = self.face(near, [x - half * 0.88, x + half * 0.88, low, high]);
+        let sky = self.light.zenith.mix(self.light.horizon, 0.6);
+        let glass = self.tone(GLASS, near, x, 1.0);
+        let glass = glass.mix(sky, 0.15 * self.light.clear(near));
+        let glass = inside.map_or(glass, |inside| glass.mix(inside, 0.35));
+        self.canvas.rect(pane, glass, self.solidity(near, high));
+        if actor.oncoming && self.detail(near, 3.0) != Detail::Coarse {
+            let sign = self.face(near, [x - 0.7, x + 0.7, 2.68, 2.92]);
+            let amber = self.emit(Color([0.95, 0.65, 0.15]), near);
+            self.canvas.rect(sign, amber, 1.0);
+        }
     }
 }

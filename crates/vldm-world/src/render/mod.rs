@@ -3,6 +3,7 @@
 mod canvas;
 mod car;
 mod ground;
+mod lights;
 mod lorry;
 mod person;
 mod prop;
