@@ -16,6 +16,16 @@ use vldm_world::{
     Subject, TimeOfDay, VehicleKind, Weather, World,
 };
 
+const SUBJECT: Subject = Subject {
+    kind: VehicleKind::Hatchback,
+    paint: Paint::Red,
+    livery: Livery::Stripe {
+        paint: Paint::White,
+    },
+    distance: 7.0,
+    place: Place::Ahead,
+};
+
 type Error = Box<dyn std::error::Error>;
 
 fn main() -> Result<(), Error> {
@@ -36,7 +46,7 @@ fn main() -> Result<(), Error> {
         let world = World::with_options(spec, &options)?;
         println!("{name}: {}", world.caption());
         println!("  {:?}", world.labels());
-        write(folder, name, &sheet(&world, false)?)?;
+        write(folder, &name, &sheet(&world, false)?)?;
         write(folder, &format!("{name}-boxes"), &sheet(&world, true)?)?;
     }
     let firsts = (0..20)
@@ -62,141 +72,50 @@ fn spec((width, height): (u32, u32), num_frames: usize, fps: Fps, seed: u64) -> 
     }
 }
 
-fn scenes() -> Vec<(&'static str, u64, SceneOptions)> {
-    use {Curvature as C, Density as D, RoadKind as R, TimeOfDay as T, Weather as W};
-    let rows = [
-        (
-            "day-highway",
-            T::Day,
-            W::Clear,
-            D::Moderate,
-            R::Highway,
-            C::Right,
-        ),
-        (
-            "day-country",
-            T::Day,
-            W::Clear,
-            D::Light,
-            R::Country,
-            C::Left,
-        ),
-        (
-            "day-city",
-            T::Day,
-            W::Cloudy,
-            D::Heavy,
-            R::City,
-            C::Straight,
-        ),
-        (
-            "day-empty",
-            T::Day,
-            W::Clear,
-            D::Empty,
-            R::Country,
-            C::Straight,
-        ),
-        (
-            "dusk-highway",
-            T::Dusk,
-            W::Clear,
-            D::Moderate,
-            R::Highway,
-            C::Left,
-        ),
-        (
-            "night-highway",
-            T::Night,
-            W::Clear,
-            D::Heavy,
-            R::Highway,
-            C::Left,
-        ),
-        (
-            "night-country",
-            T::Night,
-            W::Clear,
-            D::Light,
-            R::Country,
-            C::Right,
-        ),
-        (
-            "night-city",
-            T::Night,
-            W::Clear,
-            D::Moderate,
-            R::City,
-            C::Straight,
-        ),
-        (
-            "night-city-rain",
-            T::Night,
-            W::Rain,
-            D::Moderate,
-            R::City,
-            C::Right,
-        ),
-        (
-            "rain-highway",
-            T::Day,
-            W::Rain,
-            D::Moderate,
-            R::Highway,
-            C::Straight,
-        ),
-        (
-            "fog-country",
-            T::Day,
-            W::Fog,
-            D::Moderate,
-            R::Country,
-            C::Right,
-        ),
-        (
-            "fog-night-highway",
-            T::Night,
-            W::Fog,
-            D::Heavy,
-            R::Highway,
-            C::Straight,
-        ),
+/// Every kind of road at several times, a clip of lane changes and one of a subject.
+fn scenes() -> Vec<(String, u64, SceneOptions)> {
+    use {RoadKind as R, TimeOfDay as T, Weather as W};
+    let airs = [
+        (T::Day, W::Clear),
+        (T::Day, W::Rain),
+        (T::Dusk, W::Cloudy),
+        (T::Night, W::Clear),
+        (T::Night, W::Rain),
+        (T::Night, W::Fog),
     ];
-    let mut scenes: Vec<_> = (1..)
-        .zip(rows)
-        .map(
-            |(seed, (name, time_of_day, weather, density, road, curvature))| {
-                let options = SceneOptions {
-                    time_of_day: Some(time_of_day),
-                    weather: Some(weather),
-                    density: Some(density),
-                    road: Some(road),
-                    curvature: Some(curvature),
-                    ..SceneOptions::default()
-                };
-                (name, seed, options)
-            },
-        )
-        .collect();
+    let crowds = [Density::Moderate, Density::Heavy, Density::Light];
+    let bends = [Curvature::Straight, Curvature::Left, Curvature::Right];
+    let mut scenes = Vec::new();
+    for road in [R::Highway, R::Country, R::City] {
+        for (time_of_day, weather) in airs {
+            let seed = scenes.len();
+            let options = SceneOptions {
+                time_of_day: Some(time_of_day),
+                weather: Some(weather),
+                density: Some(crowds[seed % 3]),
+                road: Some(road),
+                curvature: Some(bends[seed / 2 % 3]),
+                ..SceneOptions::default()
+            };
+            let name = format!("{road:?}-{time_of_day:?}-{weather:?}").to_lowercase();
+            scenes.push((name, seed as u64, options));
+        }
+    }
     let changes = SceneOptions {
         lane_changes: Some(true),
         ..SceneOptions::default()
     };
-    scenes.push(("lane-changes", 14, changes));
-    let subject = Subject {
-        kind: VehicleKind::Hatchback,
-        paint: Paint::Red,
-        livery: Livery::Stripe {
-            paint: Paint::White,
-        },
-        distance: 7.0,
-        place: Place::Ahead,
-    };
-    let subject = SceneOptions {
-        subject: Some(subject),
+    scenes.push(("lane-changes".to_owned(), 5, changes));
+    let empty = SceneOptions {
+        density: Some(Density::Empty),
         ..SceneOptions::default()
     };
-    scenes.push(("subject", 13, subject));
+    scenes.push(("empty".to_owned(), 6, empty));
+    let subject = SceneOptions {
+        subject: Some(SUBJECT),
+        ..SceneOptions::default()
+    };
+    scenes.push(("subject".to_owned(), 13, subject));
     scenes
 }
 

@@ -144,16 +144,16 @@ impl Paint {
 
     pub(crate) fn color(self) -> Color {
         Color::hex(match self {
-            Self::White => 0xf2_f2_ee,
-            Self::Black => 0x1d_1e_22,
-            Self::Silver => 0xb9_bd_c2,
-            Self::Gray => 0x6b_70_76,
-            Self::Red => 0xc8_1f_1c,
-            Self::Blue => 0x1f_4f_b8,
-            Self::Green => 0x1d_74_3f,
-            Self::Yellow => 0xf0_c0_1a,
-            Self::Orange => 0xe8_6a_12,
-            Self::Brown => 0x6d_43_26,
+            Self::White => 0xf2f2ee,
+            Self::Black => 0x1d1e22,
+            Self::Silver => 0xb9bdc2,
+            Self::Gray => 0x6b7076,
+            Self::Red => 0xc81f1c,
+            Self::Blue => 0x1f4fb8,
+            Self::Green => 0x1d743f,
+            Self::Yellow => 0xf0c01a,
+            Self::Orange => 0xe86a12,
+            Self::Brown => 0x6d4326,
         })
     }
 }

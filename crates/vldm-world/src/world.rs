@@ -255,7 +255,7 @@ impl World {
         let (mut actors, props) = self.surroundings(now, &view);
         actors.retain(|actor| Some(actor.id) != without);
         let motion = [now.t, now.speed];
-        self.look.paint(&self.scene, &view, motion, &actors, &props)
+        self.look.paint(&view, motion, &actors, &props)
     }
 
     /// How the road bends over the 80 metres before the camera, on average over the clip.

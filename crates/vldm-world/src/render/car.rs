@@ -2,7 +2,7 @@
 
 use crate::color::Color;
 use crate::traffic::Actor;
-use crate::vehicle::{Livery, Look, Paint, Shape, VehicleKind};
+use crate::vehicle::{Livery, Look, Paint, VehicleKind};
 use crate::view::NEAR;
 
 use super::{Detail, Stage};
@@ -20,6 +20,11 @@ struct Model {
     end: [f32; 2],
     base: [f32; 2],
     top: [f32; 2],
+    /// The distance of its middle, for its sides' light.
+    middle: f32,
+    oncoming: bool,
+    look: Look,
+    detail: Detail,
 }
 
 /// The underside of a car's body.
@@ -27,7 +32,8 @@ pub(super) const FLOOR: f32 = 0.28;
 const GLASS: Color = Color([0.13, 0.16, 0.20]);
 
 impl Model {
-    fn new(actor: &Actor, shape: &Shape, kind: VehicleKind) -> Self {
+    fn new(actor: &Actor, look: Look, detail: Detail) -> Self {
+        let shape = look.kind.shape();
         let rear = [shape.rear_end, shape.rear_base, shape.rear_top];
         let front = [shape.front_end, shape.front_base, shape.front_top];
         let (near, far) = if actor.oncoming {
@@ -35,7 +41,11 @@ impl Model {
         } else {
             (rear, front)
         };
-        let inset = if kind == VehicleKind::Van { 0.93 } else { 0.8 };
+        let inset = if look.kind == VehicleKind::Van {
+            0.93
+        } else {
+            0.8
+        };
         Self {
             near: actor.d - shape.length / 2.0,
             length: shape.length,
@@ -47,25 +57,30 @@ impl Model {
             end: [near[0], far[0]],
             base: [near[1], shape.length - far[1]],
             top: [near[2], shape.length - far[2]],
+            middle: actor.d.max(NEAR),
+            oncoming: actor.oncoming,
+            look,
+            detail,
         }
     }
 }
 
 impl Stage<'_> {
     pub(super) fn car(&mut self, actor: &Actor, look: Look) {
-        let model = Model::new(actor, &look.kind.shape(), look.kind);
+        let [length, _, height] = actor.size();
+        let detail = self.detail(actor.d - length / 2.0, height);
+        let model = Model::new(actor, look, detail);
         self.shadow(actor);
         self.wet_mirror(actor, look.paint.color(), model.belt);
-        let detail = self.detail(model.near, model.height);
         if detail == Detail::Coarse && look.livery == Livery::Plain {
-            self.small_car(actor, &model, look);
+            self.small_car(&model);
         } else {
             for side in [-1.0, 1.0] {
-                self.car_side(actor, &model, look, side, detail);
+                self.car_side(&model, side);
             }
             if model.near > NEAR {
-                self.car_upper(&model, look, detail);
-                self.car_end(actor, &model, look, detail);
+                self.car_upper(&model);
+                self.car_end(&model);
             }
         }
         self.lights(
@@ -76,14 +91,15 @@ impl Stage<'_> {
     }
 
     /// A car of few pixels.
-    fn small_car(&mut self, actor: &Actor, model: &Model, look: Look) {
+    fn small_car(&mut self, model: &Model) {
+        let look = model.look;
         let (d, x) = (model.near.max(NEAR), model.x);
         let solid = self.solidity(d, model.height);
         let body = self.tone(look.paint.color(), d, x, 0.95);
         let cabin = body.mix(self.tone(GLASS, d, x, 1.0), 0.72);
         let mut lower = self.face(d, [x - model.half, x + model.half, 0.2, model.belt]);
         let far = self.face(
-            actor.d + model.length / 2.0,
+            model.near + model.length,
             [x - model.half, x + model.half, 0.2, model.belt],
         );
         lower[0] = lower[0].min(far[0]);
@@ -95,8 +111,8 @@ impl Stage<'_> {
         self.canvas.rect(lower, body, solid);
     }
 
-    fn car_side(&mut self, actor: &Actor, model: &Model, look: Look, side: f32, detail: Detail) {
-        let m = model;
+    fn car_side(&mut self, model: &Model, side: f32) {
+        let (m, look) = (model, model.look);
         let (x, inner) = (m.x + side * m.half, m.x + side * m.roof);
         let p = |stage: &Self, z: f32, x: f32, y: f32| stage.p(m.near + z, x, y);
         let turn = p(self, m.length, x, 0.5)[0] - p(self, 0.0, x, 0.5)[0];
@@ -112,7 +128,7 @@ impl Stage<'_> {
             p(self, m.length, x, m.end[1]),
             p(self, m.length, x, FLOOR),
         ];
-        let middle = actor.d.max(NEAR);
+        let middle = m.middle;
         let paint = self.tone(look.paint.color(), middle, x, 0.72);
         self.canvas.polygon(&body, paint, 1.0);
         let cabin = |stage: &Self, z: f32, y: f32| {
@@ -136,12 +152,12 @@ impl Stage<'_> {
         };
         match look.livery {
             Livery::Plain => {}
-            Livery::Stripe { paint } => self.band(&band(self, 0.52, 0.78), paint, middle, x, 0.75),
+            Livery::Stripe { paint } => self.band(&band(self, 0.52, 0.78), paint, [middle, x]),
             Livery::TwoTone { paint } => {
-                self.band(&band(self, FLOOR, 0.62), paint, middle, x, 0.72);
+                self.band(&band(self, FLOOR, 0.62), paint, [middle, x]);
             }
         }
-        if detail == Detail::Fine {
+        if m.detail == Detail::Fine {
             let pillar = [0.47, 0.5].map(|share| m.length * share);
             let post = [
                 p(self, pillar[0], belt_x, m.belt),
@@ -154,8 +170,8 @@ impl Stage<'_> {
         self.wheels(m.near, x, &[0.18 * m.length, 0.81 * m.length], 0.34);
     }
 
-    fn band(&mut self, points: &[[f32; 2]], paint: Paint, d: f32, x: f32, face: f32) {
-        let color = self.tone(paint.color(), d, x, face);
+    fn band(&mut self, points: &[[f32; 2]], paint: Paint, [d, x]: [f32; 2]) {
+        let color = self.tone(paint.color(), d, x, 0.73);
         self.canvas.polygon(points, color, 1.0);
     }
 
@@ -184,8 +200,8 @@ impl Stage<'_> {
     }
 
     /// Boot or bonnet, window and roof of the near end.
-    fn car_upper(&mut self, model: &Model, look: Look, detail: Detail) {
-        let m = model;
+    fn car_upper(&mut self, model: &Model) {
+        let (m, look) = (model, model.look);
         let d = m.near;
         let paint = look.paint.color();
         let body = self.tone(paint, d, m.x, 0.9);
@@ -224,7 +240,7 @@ impl Stage<'_> {
                 self.canvas.polygon(&strip, stripe, 1.0);
             }
         }
-        if detail == Detail::Fine {
+        if m.detail == Detail::Fine {
             let rim = quad(
                 level(self, m.top[0], m.roof * 0.93, m.height - frame * 0.6),
                 level(self, m.top[0], m.roof * 0.93, m.height - frame),
@@ -234,8 +250,8 @@ impl Stage<'_> {
     }
 
     /// The flat face of the near end, and the wheels below it.
-    fn car_end(&mut self, actor: &Actor, model: &Model, look: Look, detail: Detail) {
-        let m = model;
+    fn car_end(&mut self, model: &Model) {
+        let (m, look) = (model, model.look);
         let (d, x, half) = (m.near, m.x, m.half);
         let rubber = self.tone(Color::gray(0.05), d, x, 1.0);
         let tyre = |side: f32| {
@@ -275,11 +291,11 @@ impl Stage<'_> {
         let bumper = self.face(d, [x - half * 0.97, x + half * 0.97, FLOOR, 0.4]);
         let dark = self.tone(Color::gray(0.12), d, x, 0.9);
         self.canvas.rect(bumper, dark, 0.8);
-        if detail == Detail::Fine {
-            let plate_y = if actor.oncoming { 0.42 } else { 0.5 };
+        if m.detail == Detail::Fine {
+            let plate_y = if m.oncoming { 0.42 } else { 0.5 };
             let plate = self.face(d, [x - 0.26, x + 0.26, plate_y, plate_y + 0.13]);
             let white = self.tone(Color::gray(0.88), d, x, 0.95);
-            if actor.oncoming {
+            if m.oncoming {
                 let grille = self.face(d, [x - 0.5, x + 0.5, 0.42, 0.64]);
                 self.canvas.rect(grille, dark, 0.9);
             } else {

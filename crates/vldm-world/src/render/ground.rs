@@ -9,6 +9,7 @@ use std::ops::Range;
 use crate::color::Color;
 use crate::dice::{Dice, noise};
 use crate::light::Light;
+use crate::road::Section;
 use crate::scene::{RoadKind, Scene};
 use crate::view::View;
 
@@ -33,6 +34,8 @@ pub(crate) struct Ground {
     median: Option<Color>,
     sidewalk: Option<Color>,
     crossings: bool,
+    section: Section,
+    barrier: bool,
     dice: Dice,
 }
 
@@ -42,16 +45,20 @@ struct Strip {
     /// `x` of the left edge of column 0, and metres per column.
     left: f32,
     per_pixel: f32,
+    /// The row of the picture, its distance, and how much of it is ground.
+    row: usize,
+    d: f32,
+    cover: f32,
 }
 
 impl Ground {
     pub(crate) fn new(scene: &Scene, dice: Dice) -> Self {
         let land = match scene.road {
-            RoadKind::Highway => [0x5d_7f_3a, 0x6a_87_40, 0x55_73_37],
-            RoadKind::Country => [0x5f_86_38, 0xa8_97_4c, 0x77_92_3f],
-            RoadKind::City => [0x7b_7d_76, 0x6f_7a_63, 0x80_7c_74],
+            RoadKind::Highway => [0x5d7f3a, 0x6a8740, 0x557337],
+            RoadKind::Country => [0x5f8638, 0xa8974c, 0x77923f],
+            RoadKind::City => [0x7b7d76, 0x6f7a63, 0x807c74],
         };
-        let grass = Color::hex(0x5c_7a_3c);
+        let grass = Color::hex(0x5c7a3c);
         Self {
             lines: lines(scene),
             land: land.map(Color::hex),
@@ -63,18 +70,23 @@ impl Ground {
                     grass
                 }
             }),
-            sidewalk: (scene.section.sidewalk > 0.0).then(|| Color::hex(0xa6_a2_9a)),
+            sidewalk: (scene.section.sidewalk > 0.0).then(|| Color::hex(0xa6a29a)),
             crossings: scene.road == RoadKind::City,
+            section: scene.section,
+            barrier: scene.barrier,
             dice,
         }
     }
 
     /// Paints all ground.
-    pub(crate) fn draw(&self, canvas: &mut Canvas, view: &View, scene: &Scene, light: &Light) {
+    pub(crate) fn draw(&self, canvas: &mut Canvas, view: &View, light: &Light) {
         let mut strip = Strip {
             pixels: vec![[0.0; 4]; view.width],
             left: 0.0,
             per_pixel: 0.0,
+            row: 0,
+            d: 0.0,
+            cover: 1.0,
         };
         let top = view.skyline.clamp(0.0, view.height as f32);
         for row in top as usize..view.height {
@@ -90,40 +102,47 @@ impl Ground {
             strip.per_pixel = per_pixel;
             let from = view.s + f64::from(near);
             let to = view.s + f64::from(far);
-            self.lay(&mut strip, scene, from, to);
-            let cover = (row as f32 + 1.0 - top).clamp(0.0, 1.0);
-            shade(canvas, view, light, &strip, row, d, cover);
+            self.lay(&mut strip, from, to);
+            strip.row = row;
+            strip.d = d;
+            strip.cover = (row as f32 + 1.0 - top).clamp(0.0, 1.0);
+            shade(canvas, view, light, &strip);
         }
     }
 
     /// Colours of the strip in even white light.
-    fn lay(&self, strip: &mut Strip, scene: &Scene, from: f64, to: f64) {
-        let section = &scene.section;
+    fn lay(&self, strip: &mut Strip, from: f64, to: f64) {
+        let section = &self.section;
         let covered = strip.columns(-section.paved_end(), section.paved_end());
         self.lay_land(strip, &covered, from, to);
         if let Some(color) = self.sidewalk {
             let slabs = 1.0 - 0.12 * dashes(from, to, 0.15, 2.0);
-            strip.span(-section.end(), section.end(), color * slabs, 1.0, 0.5);
+            strip.span([-section.end(), section.end()], color * slabs, 1.0, 0.5);
             let curb = section.paved_end() + 0.22;
-            strip.span(-curb, curb, Color::gray(0.72), 1.0, 0.5);
+            strip.span([-curb, curb], Color::gray(0.72), 1.0, 0.5);
         }
         let paved = section.paved_end();
-        strip.span(-paved, paved, self.asphalt, 1.0, 1.0);
-        self.wear(strip, scene, from, to);
+        strip.span([-paved, paved], self.asphalt, 1.0, 1.0);
+        self.wear(strip, from, to);
         if let Some(color) = self.median {
             let half = section.median / 2.0 - 0.45;
-            let shine = if scene.barrier { 1.0 } else { 0.0 };
-            strip.span(-half, half, color, 1.0, shine);
+            let shine = if self.barrier { 1.0 } else { 0.0 };
+            strip.span([-half, half], color, 1.0, shine);
         }
         for line in &self.lines {
             let share = line
                 .dash
                 .map_or(1.0, |(dash, period)| dashes(from, to, dash, period));
             let half = line.width / 2.0;
-            strip.span(line.x - half, line.x + half, line.color, 0.92 * share, 1.0);
+            strip.span(
+                [line.x - half, line.x + half],
+                line.color,
+                0.92 * share,
+                1.0,
+            );
         }
         if self.crossings {
-            self.lay_crossing(strip, scene, from, to);
+            self.lay_crossing(strip, from, to);
         }
     }
 
@@ -154,8 +173,8 @@ impl Ground {
     }
 
     /// Patched asphalt and the tracks of wheels.
-    fn wear(&self, strip: &mut Strip, scene: &Scene, from: f64, to: f64) {
-        let section = &scene.section;
+    fn wear(&self, strip: &mut Strip, from: f64, to: f64) {
+        let section = &self.section;
         let middle = ((from + to) / 2.0 % 1e6) as f32;
         let shown = (1.0 - (to - from) as f32 / 12.0).clamp(0.0, 1.0);
         for lane in 0..section.lanes {
@@ -167,26 +186,26 @@ impl Ground {
                     let patch = noise(self.dice, row, middle / 9.0);
                     let fine = noise(self.dice, row + 3.0, middle / 2.1);
                     let dark = (0.16 * (patch - 0.35) + 0.12 * (fine - 0.4)).max(0.0) * shown;
-                    strip.span(x - half, x + half, Color::BLACK, dark, 1.0);
+                    strip.span([x - half, x + half], Color::BLACK, dark, 1.0);
                 }
                 for track in [-0.8, 0.8] {
                     let at = x + track;
-                    strip.span(at - 0.35, at + 0.35, Color::BLACK, 0.045, 1.0);
+                    strip.span([at - 0.35, at + 0.35], Color::BLACK, 0.045, 1.0);
                 }
             }
         }
     }
 
     /// Zebra crossings, every 140 metres.
-    fn lay_crossing(&self, strip: &mut Strip, scene: &Scene, from: f64, to: f64) {
+    fn lay_crossing(&self, strip: &mut Strip, from: f64, to: f64) {
         let share = dashes(from + 70.0, to + 70.0, 3.2, 140.0);
         if share <= 0.01 {
             return;
         }
-        let end = scene.section.lanes_end() + scene.section.parking;
+        let end = self.section.lanes_end() + self.section.parking;
         let mut x = -end + 0.3;
         while x + 0.5 < end {
-            strip.span(x, x + 0.5, Color::gray(0.9), 0.9 * share, 1.0);
+            strip.span([x, x + 0.5], Color::gray(0.9), 0.9 * share, 1.0);
             x += 1.0;
         }
     }
@@ -202,7 +221,7 @@ impl Strip {
     }
 
     /// Paints from `x0` to `x1`, at most opaque by `alpha`.
-    fn span(&mut self, x0: f32, x1: f32, color: Color, alpha: f32, shine: f32) {
+    fn span(&mut self, [x0, x1]: [f32; 2], color: Color, alpha: f32, shine: f32) {
         let a = ((x0 - self.left) / self.per_pixel).max(0.0);
         let b = ((x1 - self.left) / self.per_pixel).min(self.pixels.len() as f32);
         if a >= b || alpha <= 0.0 {
@@ -232,15 +251,8 @@ fn dashes(from: f64, to: f64, dash: f64, period: f64) -> f32 {
 }
 
 /// Light, reflections and haze, and into the picture.
-fn shade(
-    canvas: &mut Canvas,
-    view: &View,
-    light: &Light,
-    strip: &Strip,
-    row: usize,
-    d: f32,
-    cover: f32,
-) {
+fn shade(canvas: &mut Canvas, view: &View, light: &Light, strip: &Strip) {
+    let Strip { row, d, cover, .. } = *strip;
     // Beyond this the land would fade to a bright line before the hills behind it.
     let clear = light.clear(d.min(500.0));
     let s = view.s + f64::from(d);
@@ -276,7 +288,7 @@ fn shade(
 fn lines(scene: &Scene) -> Vec<Line> {
     let section = &scene.section;
     let white = Color::gray(0.93);
-    let yellow = Color::hex(0xe3_b5_2a);
+    let yellow = Color::hex(0xe3b52a);
     let center = if scene.yellow_center { yellow } else { white };
     let solid = |x: f32, color: Color| Line {
         x,

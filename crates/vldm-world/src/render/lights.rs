@@ -8,6 +8,16 @@ use crate::view::NEAR;
 use super::Stage;
 use super::car::FLOOR;
 
+/// Two lamps that shine.
+struct Lamps {
+    /// Metres right of the axis, and up.
+    places: [[f32; 2]; 2],
+    near: f32,
+    color: Color,
+    /// How strongly.
+    on: f32,
+}
+
 impl Stage<'_> {
     /// The dark below a vehicle.
     pub(super) fn shadow(&mut self, actor: &Actor) {
@@ -86,13 +96,13 @@ impl Stage<'_> {
         let color = if shining { self.emit(lit, near) } else { color };
         self.canvas.rects(&rects, color, solid);
         if shining {
-            self.lamp_glow(
-                actor,
-                &places,
+            let lamps = Lamps {
+                places,
                 near,
-                lit,
-                if braking { on.max(0.35) } else { on },
-            );
+                color: lit,
+                on: if braking { on.max(0.35) } else { on },
+            };
+            self.lamp_glow(actor, &lamps);
         }
         if braking && actor.class() == Class::Car && self.view.scale(near) > 8.0 {
             let top = actor.size()[2] - 0.14;
@@ -102,7 +112,10 @@ impl Stage<'_> {
         }
     }
 
-    fn lamp_glow(&mut self, actor: &Actor, places: &[[f32; 2]], near: f32, color: Color, on: f32) {
+    fn lamp_glow(&mut self, actor: &Actor, lamps: &Lamps) {
+        let Lamps {
+            near, color, on, ..
+        } = *lamps;
         let scale = self.view.scale(near);
         let clear = libm::sqrtf(self.light.clear(near)) * on;
         // Light spreads in the eye the darker it is around.
@@ -113,7 +126,7 @@ impl Stage<'_> {
             _ => (0.95 * self.spark() + 0.28 * scale, 0.6),
         };
         let size = size * dark;
-        for &[x, y] in places {
+        for [x, y] in lamps.places {
             let [column, row] = self.p(near, x, y);
             self.canvas
                 .glow([column, row], [size; 2], color * (strength * clear));

@@ -56,7 +56,7 @@ impl Stage<'_> {
         let (near, half) = (actor.d - shape.length / 2.0, shape.width / 2.0);
         let paint = look.paint.color();
         let cargo = if actor.dice.chance(40, 0.4) {
-            Color::hex(0xe4_e4_e0)
+            Color::hex(0xe4e4e0)
         } else {
             paint
         };

@@ -65,7 +65,6 @@ impl Look {
     /// Paints a picture; `speed` in metres per second slants the rain.
     pub(crate) fn paint(
         &self,
-        scene: &Scene,
         view: &View,
         [t, speed]: [f64; 2],
         actors: &[Actor],
@@ -73,7 +72,7 @@ impl Look {
     ) -> Frame {
         let mut canvas = Canvas::new(view.width, view.height).expect("sizes were checked");
         self.sky.draw(&mut canvas, view, &self.light, t);
-        self.ground.draw(&mut canvas, view, scene, &self.light);
+        self.ground.draw(&mut canvas, view, &self.light);
         let mut stage = Stage {
             canvas,
             view,

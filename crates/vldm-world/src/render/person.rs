@@ -20,13 +20,9 @@ impl Stage<'_> {
             .color()
             .mix(Color::gray(0.4), 0.25);
         let coat = self.tone(coat, d, x, 0.9);
-        let legs = actor
-            .dice
-            .pick(31, &[0x2b_31_42u32, 0x3a_34_2e, 0x20_20_24]);
+        let legs = actor.dice.pick(31, &[0x2b3142u32, 0x3a342e, 0x202024]);
         let legs = self.tone(Color::hex(legs), d, x, 0.9);
-        let skin = actor
-            .dice
-            .pick(32, &[0xe2_b8_95u32, 0xb9_85_60, 0x80_55_3a]);
+        let skin = actor.dice.pick(32, &[0xe2b895u32, 0xb98560, 0x80553a]);
         let skin = self.tone(Color::hex(skin), d, x, 0.95);
         let torso = self.face(d, [x - 0.23, x + 0.23, 0.78, 1.48]);
         let [head_x, head_y] = self.p(d, x, 1.61);

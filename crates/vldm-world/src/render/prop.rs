@@ -30,20 +30,14 @@ impl Stage<'_> {
     fn trunk(&mut self, prop: &Prop, height: f32) {
         let half = 0.018 * height + 0.05;
         let trunk = self.face(prop.d, [prop.x - half, prop.x + half, 0.0, 0.5 * height]);
-        let bark = self.tone(Color::hex(0x4d_3b_2c), prop.d, prop.x, 0.8);
+        let bark = self.tone(Color::hex(0x4d3b2c), prop.d, prop.x, 0.8);
         self.canvas.rect(trunk, bark, prop.fade);
     }
 
     /// A crown of leaves: a dark whole, and a lighter part towards the light.
     fn tree(&mut self, prop: &Prop, height: f32) {
         let detail = self.detail(prop.d, height);
-        let greens = [
-            0x35_59_27u32,
-            0x44_6b_2a,
-            0x2d_4d_2c,
-            0x5c_70_2c,
-            0x3c_60_35,
-        ];
+        let greens = [0x355927u32, 0x446b2a, 0x2d4d2c, 0x5c702c, 0x3c6035];
         let leaf = Color::hex(prop.dice.pick(12, &greens));
         self.trunk(prop, height);
         let (rx, ry) = (0.29 * height, 0.34 * height);
@@ -63,7 +57,7 @@ impl Stage<'_> {
             self.canvas.polygon(&part, light, 0.8 * prop.fade);
             let up = [prop.x - 0.1 * height, 0.78 * height];
             let part = self.blob(prop, up, [0.36 * rx, 0.32 * ry], 9);
-            let bright = self.tone(leaf.mix(Color::hex(0x9a_b0_50), 0.3), prop.d, prop.x, 1.15);
+            let bright = self.tone(leaf.mix(Color::hex(0x9ab050), 0.3), prop.d, prop.x, 1.15);
             self.canvas.polygon(&part, bright, 0.7 * prop.fade);
         }
     }
@@ -82,7 +76,7 @@ impl Stage<'_> {
 
     fn conifer(&mut self, prop: &Prop, height: f32) {
         let detail = self.detail(prop.d, height);
-        let leaf = Color::hex(prop.dice.pick(12, &[0x20_40_2bu32, 0x2a_4a_2a, 0x1d_39_30]));
+        let leaf = Color::hex(prop.dice.pick(12, &[0x20402bu32, 0x2a4a2a, 0x1d3930]));
         self.trunk(prop, 0.7 * height);
         let tone = self.tone(leaf, prop.d, prop.x, 0.85);
         let half = 0.2 * height;
@@ -107,7 +101,7 @@ impl Stage<'_> {
     }
 
     fn bush(&mut self, prop: &Prop) {
-        let leaf = Color::hex(prop.dice.pick(12, &[0x45_66_2cu32, 0x56_72_34, 0x3a_55_2a]));
+        let leaf = Color::hex(prop.dice.pick(12, &[0x45662cu32, 0x567234, 0x3a552a]));
         let size = prop.dice.range(13, 0.5, 0.95);
         let color = self.tone(leaf, prop.d, prop.x, 0.8);
         let points = self.blob(prop, [prop.x, 0.75 * size], [1.4 * size, size], 8);
@@ -143,7 +137,7 @@ impl Stage<'_> {
 
     fn pole(&mut self, prop: &Prop) {
         let (d, x) = (prop.d, prop.x);
-        let wood = self.tone(Color::hex(0x4a_40_36), d, x, 0.85);
+        let wood = self.tone(Color::hex(0x4a4036), d, x, 0.85);
         let parts = [
             self.face(d, [x - 0.11, x + 0.11, 0.0, 8.2]),
             self.face(d, [x - 0.9, x + 0.9, 7.4, 7.58]),
@@ -155,7 +149,7 @@ impl Stage<'_> {
         let (d, x) = (prop.d, prop.x);
         let inward = -x.signum();
         let arm = 2.2 * inward;
-        let steel = self.tone(Color::hex(0x6d_72_75), d, x, 0.8);
+        let steel = self.tone(Color::hex(0x6d7275), d, x, 0.8);
         let alpha = prop.fade * self.solidity(d, 4.0);
         let pole = self.face(d, [x - 0.08, x + 0.08, 0.0, height]);
         self.canvas.rect(pole, steel, alpha);

@@ -22,6 +22,13 @@ pub(crate) struct Sky {
     stars: bool,
 }
 
+/// What a row of sky is painted with: the camera, the light, the time.
+struct Air<'a> {
+    view: &'a View,
+    light: &'a Light,
+    t: f64,
+}
+
 #[derive(Debug, Clone, Copy)]
 enum Outline {
     Hills { waves: [[f32; 3]; 4] },
@@ -63,8 +70,9 @@ impl Sky {
     /// Paints everything above the ground.
     pub(crate) fn draw(&self, canvas: &mut Canvas, view: &View, light: &Light, t: f64) {
         let rows = (view.skyline.ceil().max(0.0) as usize).min(view.height);
+        let air = Air { view, light, t };
         for row in 0..rows {
-            self.draw_row(canvas, view, light, row, t);
+            self.draw_row(canvas, &air, row);
         }
         if self.stars {
             self.draw_stars(canvas, view);
@@ -78,7 +86,8 @@ impl Sky {
         }
     }
 
-    fn draw_row(&self, canvas: &mut Canvas, view: &View, light: &Light, row: usize, t: f64) {
+    fn draw_row(&self, canvas: &mut Canvas, air: &Air, row: usize) {
+        let Air { view, light, t } = *air;
         let elevation = ((view.horizon - row as f32 - 0.5) / view.focal).max(0.0);
         let share = (elevation / 0.3).min(1.0);
         let base = light
@@ -154,7 +163,11 @@ fn layers(scene: &Scene, dice: Dice) -> Vec<Layer> {
         let waves = [1.0f32, 2.3, 5.1, 11.0].map(|octave| {
             let at = n + (octave * 10.0) as i64;
             let rate = octave * dice.range(at, 0.85, 1.15) * 6.0 / length;
-            [rate, dice.range(at + 1, 0.0, 6.28), 0.55 / octave]
+            [
+                rate,
+                dice.range(at + 1, 0.0, std::f32::consts::TAU),
+                0.55 / octave,
+            ]
         });
         Outline::Hills { waves }
     };
@@ -168,7 +181,7 @@ fn layers(scene: &Scene, dice: Dice) -> Vec<Layer> {
     };
     let mut layers = Vec::new();
     let mountains = dice.range(200, 0.02, 0.11);
-    layers.push(layer(hills(210, 1.1), mountains, 0x56_68_86, 2600.0, 1));
+    layers.push(layer(hills(210, 1.1), mountains, 0x566886, 2600.0, 1));
     if scene.road == RoadKind::City || dice.chance(201, 0.35) {
         let height = if scene.road == RoadKind::City {
             0.15
@@ -178,13 +191,13 @@ fn layers(scene: &Scene, dice: Dice) -> Vec<Layer> {
         let towers = Outline::Towers { width: 0.045 };
         layers.push(Layer {
             lit: true,
-            ..layer(towers, height, 0x5a_60_6c, 1100.0, 2)
+            ..layer(towers, height, 0x5a606c, 1100.0, 2)
         });
     }
     let wooded = layer(
         hills(400, 0.5),
         dice.range(202, 0.012, 0.03),
-        0x3d_56_33,
+        0x3d5633,
         700.0,
         3,
     );

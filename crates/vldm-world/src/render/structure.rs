@@ -10,17 +10,25 @@ use super::{Detail, Stage};
 
 const STOREY: f32 = 3.4;
 
+/// The windows of one wall: how many, how far, and the dice that say which are lit.
+struct Wall {
+    bays: i64,
+    storeys: i64,
+    d: f32,
+    dice: Dice,
+}
+
 impl Stage<'_> {
     /// A town house: its front along the road and the wall that faces the camera.
     pub(super) fn building(&mut self, prop: &Prop, length: f32, height: f32) {
         let walls = [
-            0xa0_8a_72u32,
-            0x8c_76_66,
-            0xb0_a8_9a,
-            0x86_8c_92,
-            0x9c_62_50,
-            0xc0_b4_9c,
-            0x74_78_80,
+            0xa08a72u32,
+            0x8c7666,
+            0xb0a89a,
+            0x868c92,
+            0x9c6250,
+            0xc0b49c,
+            0x747880,
         ];
         let wall = Color::hex(prop.dice.pick(22, &walls));
         let (near, far) = (prop.d - length / 2.0, prop.d + length / 2.0);
@@ -57,7 +65,7 @@ impl Stage<'_> {
         let sky = self.light.zenith.mix(self.light.horizon, 0.5);
         let pane = self.tone(Color([0.22, 0.26, 0.31]), d, prop.x, 0.9);
         let pane = pane.mix(sky, 0.2 * self.light.clear(d));
-        let warm = prop.dice.pick(23, &[0xff_d4_8au32, 0xff_e6_b4, 0xf6_c0_6c]);
+        let warm = prop.dice.pick(23, &[0xffd48au32, 0xffe6b4, 0xf6c06c]);
         [pane, self.emit(Color::hex(warm), d)]
     }
 
@@ -80,13 +88,13 @@ impl Stage<'_> {
             ];
             (d > NEAR).then(|| points.map(|(d, y)| stage.p(d, prop.x, y)).to_vec())
         };
-        self.windows(
-            prop,
-            [bays, (height / STOREY) as i64],
-            prop.d,
-            prop.dice.at(60),
-            window,
-        );
+        let wall = Wall {
+            bays,
+            storeys: (height / STOREY) as i64,
+            d: prop.d,
+            dice: prop.dice.at(60),
+        };
+        self.windows(prop, &wall, window);
     }
 
     /// Windows of the wall that faces the camera.
@@ -105,23 +113,28 @@ impl Stage<'_> {
                 [right, bottom],
             ])
         };
-        self.windows(
-            prop,
-            [4, (height / STOREY) as i64],
-            near,
-            prop.dice.at(61),
-            window,
-        );
+        let wall = Wall {
+            bays: 4,
+            storeys: (height / STOREY) as i64,
+            d: near,
+            dice: prop.dice.at(61),
+        };
+        self.windows(prop, &wall, window);
     }
 
     fn windows(
         &mut self,
         prop: &Prop,
-        [bays, storeys]: [i64; 2],
-        d: f32,
-        dice: Dice,
+        wall: &Wall,
         window: impl Fn(&Self, i64, i64) -> Option<Vec<[f32; 2]>>,
     ) {
+        let Wall {
+            bays,
+            storeys,
+            d,
+            dice,
+        } = *wall;
+
         let mut panes = [Vec::new(), Vec::new()];
         for storey in 1..storeys {
             for bay in 0..bays {
@@ -138,9 +151,9 @@ impl Stage<'_> {
     /// A house with a gabled roof.
     pub(super) fn house(&mut self, prop: &Prop) {
         let (d, x) = (prop.d, prop.x);
-        let walls = [0xe6_df_cfu32, 0xd8_c4_a0, 0xb8_6a_50, 0xee_ea_e2];
+        let walls = [0xe6dfcfu32, 0xd8c4a0, 0xb86a50, 0xeeeae2];
         let wall = self.tone(Color::hex(prop.dice.pick(22, &walls)), d, x, 0.9);
-        let roof = prop.dice.pick(24, &[0x7d_3a_2cu32, 0x50_44_40, 0x8c_4a_34]);
+        let roof = prop.dice.pick(24, &[0x7d3a2cu32, 0x504440, 0x8c4a34]);
         let roof = self.tone(Color::hex(roof), d, x, 0.9);
         let body = self.face(d, [x - 4.6, x + 4.6, 0.0, 3.4]);
         self.canvas.rect(body, wall, prop.fade);
@@ -165,7 +178,7 @@ impl Stage<'_> {
     /// A bridge over the road.
     pub(super) fn bridge(&mut self, prop: &Prop, half: f32) {
         let d = prop.d;
-        let concrete = Color::hex(0x9a_98_92);
+        let concrete = Color::hex(0x9a9892);
         let wide = half + 40.0;
         let dark = self.tone(concrete, d, 0.0, 0.4);
         let face = self.tone(concrete, d, 0.0, 0.85);
@@ -252,7 +265,7 @@ impl Stage<'_> {
     /// A concrete barrier between the directions.
     pub(super) fn barrier(&mut self, prop: &Prop, length: f32) {
         let middle = prop.d + 0.4 * length;
-        let concrete = Color::hex(0xa8_a6_a0);
+        let concrete = Color::hex(0xa8a6a0);
         let side = self.tone(concrete, middle, prop.x, 0.75);
         let top = self.tone(concrete, middle, prop.x, 1.05);
         let wall = self.along(prop, length, prop.x + 0.25, [0.0, 0.85]);

@@ -124,13 +124,7 @@ fn frames_after_the_end_are_an_error() {
     };
     assert_eq!(world.render(4).unwrap_err(), expected);
     assert_eq!(world.boxes(4).unwrap_err(), expected);
-    assert_eq!(
-        world
-            .ego(usize::MAX)
-            .unwrap_err()
-            .to_string()
-            .contains("4 frames"),
-        true
-    );
+    let error = world.ego(usize::MAX).unwrap_err().to_string();
+    assert!(error.contains("4 frames"), "{error}");
     assert!(world.crowdedness(9).is_err());
 }
