@@ -11,10 +11,6 @@ use crate::scene::{Density, RoadKind, Scene};
 use crate::spec::{Place, Subject};
 use crate::vehicle::{Class, Look};
 
-/// Metres that a vehicle keeps behind and in front of the ego car's camera, without its own half.
-const BEHIND: f64 = 9.0;
-const AHEAD: f64 = 5.0;
-
 /// Names one object of a world, in all its frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectId(pub u64);
@@ -108,7 +104,7 @@ impl Traffic {
                 let x = section.lane_center(lane);
                 lanes.push(Lane::driving(scene, x, speed));
                 let last = lanes.len() - 1;
-                lanes[last].kept_free = ego.stays(lane, speed);
+                lanes[last].kept_free = room(&ego.stays(lane, speed), speed);
                 lanes.push(Lane::driving(scene, -x, -speed * 0.97));
             }
             lanes.extend(Lane::parking(scene));
@@ -141,9 +137,11 @@ impl Traffic {
         for other in &mut self.lanes {
             if other.usage == Use::Driving && other.x == x {
                 other.speed = speed;
-                let free = ego.stays(scene.first_lane, speed);
                 let far = f64::from(subject.distance) + 10.0;
-                other.kept_free = free.iter().map(|&(low, high)| (low, high + far)).collect();
+                other.kept_free = room(&ego.stays(scene.first_lane, speed), speed);
+                for (_, high) in &mut other.kept_free {
+                    *high += far;
+                }
             }
         }
     }
@@ -324,8 +322,17 @@ impl Lane {
         let slack = 0.06 * self.spacing + half;
         self.kept_free
             .iter()
-            .any(|&(low, high)| rest > low - slack - BEHIND && rest < high + slack + AHEAD)
+            .any(|&(low, high)| rest > low - slack && rest < high + slack)
     }
+}
+
+/// The ego car's stays with the distance that drivers keep at `speed` behind it and before it.
+fn room(stays: &[(f64, f64)], speed: f64) -> Vec<(f64, f64)> {
+    let (behind, ahead) = (6.0 + 0.2 * speed, 4.0 + 0.35 * speed);
+    stays
+        .iter()
+        .map(|&(low, high)| (low - behind, high + ahead))
+        .collect()
 }
 
 /// Some brake when the traffic slows down, some for reasons of their own.

@@ -9,7 +9,7 @@ use crate::ego::{Ego, Moment};
 use crate::error::{Error, Result};
 use crate::labels::{Labels, LaneChange};
 use crate::props::{Prop, props};
-use crate::render::Look;
+use crate::render::Painter;
 use crate::road::Road;
 use crate::scene::{Curvature, Scene};
 use crate::spec::{ClipSpec, SceneOptions};
@@ -37,7 +37,7 @@ pub struct World {
     road: Road,
     ego: Ego,
     traffic: Traffic,
-    look: Look,
+    painter: Painter,
     dice: Dice,
 }
 
@@ -86,7 +86,7 @@ impl World {
             spec,
             road: Road::new(kind, curvature, dice.of(Purpose::Road)),
             traffic: Traffic::new(&scene, &ego, dice.of(Purpose::Lane)),
-            look: Look::new(&scene, dice),
+            painter: Painter::new(&scene, dice),
             ego,
             scene,
             dice,
@@ -230,7 +230,7 @@ impl World {
     }
 
     fn surroundings(&self, now: &Moment, view: &View) -> (Vec<Actor>, Vec<Prop>) {
-        let light = &self.look.light;
+        let light = &self.painter.light;
         let mut actors = self.traffic.actors(now, -8.0, FAR);
         actors.retain(|actor| {
             let [length, _, height] = actor.size();
@@ -247,7 +247,7 @@ impl World {
     fn seen(&self, now: &Moment, (width, height): (u32, u32)) -> Vec<Seen> {
         let view = View::new(width, height, &self.road, now);
         let (actors, props) = self.surroundings(now, &view);
-        seen(&view, &self.look.light, &actors, &props)
+        seen(&view, &self.painter.light, &actors, &props)
     }
 
     fn paint(&self, now: &Moment, without: Option<ObjectId>) -> Frame {
@@ -255,7 +255,7 @@ impl World {
         let (mut actors, props) = self.surroundings(now, &view);
         actors.retain(|actor| Some(actor.id) != without);
         let motion = [now.t, now.speed];
-        self.look.paint(&view, motion, &actors, &props)
+        self.painter.paint(&view, motion, &actors, &props)
     }
 
     /// How the road bends over the 80 metres before the camera, on average over the clip.

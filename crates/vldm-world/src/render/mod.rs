@@ -28,7 +28,7 @@ use sky::Sky;
 
 /// What a scene looks like, whatever the moment.
 #[derive(Debug, Clone)]
-pub(crate) struct Look {
+pub(crate) struct Painter {
     pub(crate) light: Light,
     ground: Ground,
     sky: Sky,
@@ -52,7 +52,7 @@ enum Detail {
     Fine,
 }
 
-impl Look {
+impl Painter {
     pub(crate) fn new(scene: &Scene, world: Dice) -> Self {
         Self {
             light: Light::new(scene),
