@@ -135,12 +135,11 @@ fn judge(
 ) -> Option<Seen> {
     let (w, h) = (view.width as f32, view.height as f32);
     let near = (actor.d - actor.size()[0] / 2.0).max(0.0);
-    let floor = view.crest(near).max(0.0);
     let [x0, y0] = [rect[0].max(0.0), rect[1].max(0.0)];
     let x1 = rect[2].min(w);
-    // A hill in front hides what is below its crest.
-    let ground = view.project(near.max(NEAR), actor.x, 0.0)[1];
-    let bottom = if floor < ground - 1.0 { floor } else { rect[3] };
+    let bottom = view
+        .hidden_below(near, actor.x)
+        .map_or(rect[3], |row| row.max(0.0));
     let y1 = bottom.min(h);
     if x1 - x0 < MIN_PIXELS || y1 - y0 < MIN_PIXELS || light.clear(near) < MIN_CLEAR {
         return None;

@@ -64,6 +64,14 @@ impl Prop {
         }
     }
 
+    /// Metres to its nearest part.
+    pub(crate) fn near(&self) -> f32 {
+        match self.kind {
+            PropKind::Building { length, .. } => self.d - 0.5 * length,
+            _ => self.d,
+        }
+    }
+
     /// What it hides: distance, left, right, low and high, in metres; `None` where that is little.
     pub(crate) fn screen(&self) -> Option<[f32; 5]> {
         let x = self.x;

@@ -91,8 +91,8 @@ impl Road {
         let small = 0.12 * share;
         let bends = vec![main, wave(1, small, 0.43 * length, free(2))];
         let steep = match kind {
-            RoadKind::Highway => 0.012,
-            RoadKind::Country => 0.022,
+            RoadKind::Highway => 0.016,
+            RoadKind::Country => 0.036,
             RoadKind::City => 0.004,
         } * f64::from(dice.range(3, 0.3, 1.0));
         let hill = |n: i64, length: f64, slope: f64| {

@@ -34,6 +34,8 @@ pub(crate) struct View {
     pub(crate) horizon: f32,
     /// Sideways and upward bend of the road at the samples, in metres.
     bends: Vec<[f32; 2]>,
+    /// At the samples, the highest row of the ground up to there.
+    crests: Vec<f32>,
     /// For each edge between rows from the top, the distance of the ground seen there; infinite
     /// above the ground.
     pub(crate) ground: Vec<f32>,
@@ -74,9 +76,20 @@ impl View {
             heading: toward as f32,
             horizon: middle + focal * grade as f32,
             bends,
+            crests: Vec::new(),
             ground: Vec::new(),
             skyline: 0.0,
         };
+        let mut crest = f32::MAX;
+        view.crests = (0..SAMPLES)
+            .map(|i| {
+                // What is nearer than a car's length hides nothing.
+                if i >= 20 {
+                    crest = crest.min(view.ground_row(i));
+                }
+                crest
+            })
+            .collect();
         view.find_ground();
         view
     }
@@ -125,10 +138,16 @@ impl View {
 
     /// The row below which the ground between the camera and distance `d` hides everything.
     pub(crate) fn crest(&self, d: f32) -> f32 {
-        let last = ((10.0 * d.max(0.0).sqrt()) as usize).min(SAMPLES - 1);
-        (20..=last)
-            .map(|i| self.ground_row(i))
-            .fold(f32::MAX, f32::min)
+        let last = (10.0 * d.max(0.0).sqrt()) as usize;
+        self.crests[last.min(SAMPLES - 1)]
+    }
+
+    /// The row below which something at distance `d` is hidden behind a hill; `None` where nothing
+    /// of it is.
+    pub(crate) fn hidden_below(&self, d: f32, x: f32) -> Option<f32> {
+        let d = d.max(NEAR);
+        let crest = self.crest(d);
+        (crest + 0.3 < self.project(d, x, 0.0)[1]).then_some(crest)
     }
 
     fn ground_row(&self, i: usize) -> f32 {
@@ -153,12 +172,11 @@ impl View {
             open = open.min(high);
             low = high;
         }
-        // Beyond the last sample the land is flat up to the horizon.
+        // Beyond the last sample the land goes on straight to the horizon.
         let top = open.min(self.horizon);
-        let mut far = FAR;
         while next >= 0 && next as f32 >= top {
-            far *= 1.5;
-            edges[next as usize] = far;
+            let left = (next as f32 - top) / (open - top).max(1e-6);
+            edges[next as usize] = FAR / left.clamp(0.02, 1.0);
             next -= 1;
         }
         self.skyline = top;
@@ -187,6 +205,8 @@ mod tests {
             let road = Road::new(scene.road, scene.curvature, dice);
             let now = Ego::new(&scene, 60.0, dice).at(seed as f64);
             let view = View::new(256, 128, &road, &now);
+            let first = view.skyline.ceil() as usize;
+            assert!(view.ground[first..].iter().all(|d| d.is_finite()));
             let mut last = f32::INFINITY;
             for (row, &d) in view.ground.iter().enumerate() {
                 assert!(d <= last, "seed {seed}: the ground comes nearer downwards");

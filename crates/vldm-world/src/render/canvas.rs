@@ -54,6 +54,29 @@ impl Canvas {
         }
     }
 
+    /// The rows from `top` on, to be put back by [`Canvas::restore`].
+    pub(crate) fn save(&self, top: f32) -> Vec<u8> {
+        let first = (top.max(0.0) as usize).min(self.height);
+        self.pixmap.data()[self.at(0, first)..].to_vec()
+    }
+
+    /// Undoes what was painted below the row `top` since `rows` were saved.
+    pub(crate) fn restore(&mut self, top: f32, rows: &[u8]) {
+        let top = top.max(0.0);
+        let first = (top as usize).min(self.height);
+        let start = self.at(0, first);
+        let stride = (self.width * 4).min(rows.len());
+        let kept = top - first as f32;
+        let data = &mut self.pixmap.data_mut()[start..];
+        let (edge, below) = data.split_at_mut(stride);
+        // The first row is hidden in part.
+        for (new, &old) in edge.iter_mut().zip(rows) {
+            let (a, b) = (f32::from(old), f32::from(*new));
+            *new = (a + (b - a) * kept + 0.5) as u8;
+        }
+        below.copy_from_slice(&rows[stride..]);
+    }
+
     fn outside(&self, points: &[[f32; 2]]) -> bool {
         let (w, h) = (self.width as f32, self.height as f32);
         points.iter().all(|p| p[0] <= 0.0)

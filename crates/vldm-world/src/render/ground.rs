@@ -91,12 +91,9 @@ impl Ground {
         let top = view.skyline.clamp(0.0, view.height as f32);
         for row in top as usize..view.height {
             let (near, far) = (view.ground[row + 1], view.ground[row]);
-            let d = if far.is_finite() {
-                2.0 / (1.0 / near + 1.0 / far)
-            } else {
-                near.min(2000.0) * 1.2
-            };
-            let far = if far.is_finite() { far } else { d * 1.3 };
+            // The row of the horizon has no upper end.
+            let far = if far.is_finite() { far } else { 1.5 * near };
+            let d = 2.0 / (1.0 / near + 1.0 / far);
             let (left, per_pixel) = view.across(d);
             strip.left = left;
             strip.per_pixel = per_pixel;

@@ -87,9 +87,19 @@ impl Painter {
             .collect();
         order.sort_by(|a, b| b.0.total_cmp(&a.0));
         for (_, item) in order {
+            let (near, x) = match item {
+                Item::Prop(prop) => (prop.near(), prop.x),
+                Item::Actor(actor) => (actor.d - actor.size()[0] / 2.0, actor.x),
+            };
+            // The ground was painted first: what a hill hides of the item is painted back.
+            let hidden = view.hidden_below(near, x);
+            let saved = hidden.map(|row| (row, stage.canvas.save(row)));
             match item {
                 Item::Prop(prop) => stage.prop(prop),
                 Item::Actor(actor) => stage.actor(actor),
+            }
+            if let Some((row, pixels)) = saved {
+                stage.canvas.restore(row, &pixels);
             }
         }
         if let Some(dice) = self.rain {

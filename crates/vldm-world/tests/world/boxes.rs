@@ -3,7 +3,7 @@
 use vldm_media::Frame;
 use vldm_world::{
     Density, Livery, MAX_BOXES, ObjectBox, ObjectId, Paint, Place, SceneOptions, Subject,
-    VehicleKind, World,
+    TimeOfDay, VehicleKind, Weather, World,
 };
 
 use crate::{pinned, spec, world};
@@ -84,6 +84,49 @@ fn a_box_shows_its_object() {
         boxes > 100 && sum / boxes as f32 > 0.7,
         "{}",
         sum / boxes as f32
+    );
+}
+
+/// Of the pixels that an object changes, the share within its box and a pixel around it.
+fn inside(object: &ObjectBox, a: &Frame, b: &Frame) -> f32 {
+    let [x0, y0, x1, y1] = pixels(a, object);
+    let (mut all, mut within) = (0, 0);
+    for y in 0..a.height() {
+        for x in 0..a.width() {
+            let (p, q) = (a.pixel(x, y), b.pixel(x, y));
+            if (0..3).any(|c| p[c].abs_diff(q[c]) > 12) {
+                all += 1;
+                let inside = x + 1 >= x0 && x <= x1 && y + 1 >= y0 && y <= y1;
+                within += u32::from(inside);
+            }
+        }
+    }
+    within as f32 / all.max(1) as f32
+}
+
+#[test]
+fn by_day_an_object_stays_within_its_box() {
+    let options = SceneOptions {
+        time_of_day: Some(TimeOfDay::Day),
+        weather: Some(Weather::Clear),
+        ..SceneOptions::default()
+    };
+    let mut shares = Vec::new();
+    for seed in 0..40 {
+        let world = pinned(seed, 60, options);
+        let picture = world.render(30).unwrap();
+        for object in world.boxes(30).unwrap() {
+            let without = world.render_without(30, object.id).unwrap();
+            if picture != without {
+                shares.push(inside(&object, &picture, &without));
+            }
+        }
+    }
+    let mean = shares.iter().sum::<f32>() / shares.len() as f32;
+    let least = shares.iter().copied().fold(1.0, f32::min);
+    assert!(
+        mean > 0.97 && least > 0.7,
+        "{mean} on average, {least} at least"
     );
 }
 
