@@ -216,7 +216,10 @@ impl Stage<'_> {
             level(self, m.top[1], m.roof, m.height),
         ];
         let shine = self.tone(paint.mix(Color::WHITE, 0.12), d, m.x, 1.1);
-        self.canvas.polygon(&quad(hood[2], hood[3]), shine, 1.0);
+        // Roofs above the camera's height are not seen.
+        if m.height < 1.5 && m.detail == Detail::Fine {
+            self.canvas.polygon(&quad(hood[2], hood[3]), shine, 1.0);
+        }
         self.canvas.polygon(&quad(hood[0], hood[1]), shine, 1.0);
         self.canvas.polygon(&quad(hood[1], hood[2]), body, 1.0);
         let frame = 0.06 * m.height;

@@ -52,16 +52,16 @@ impl Stage<'_> {
     pub(super) fn wet_mirror(&mut self, actor: &Actor, color: Color, height: f32) {
         let [length, width, _] = actor.size();
         let near = actor.d - length / 2.0;
-        if self.light.wet == 0.0 || near < NEAR || self.view.scale(near) * height < 1.5 {
+        if self.light.wet == 0.0 || near < NEAR || self.view.scale(near) * height < 2.5 {
             return;
         }
         let half = width / 2.0 * 0.95;
         let color = self.tone(color, near, actor.x, 0.7);
         // Fading downwards, in steps.
-        for share in [0.25, 0.5, 0.75] {
+        for share in [0.35, 0.75] {
             let sides = [actor.x - half, actor.x + half, -share * height, -0.05];
             let rect = self.face(near, sides);
-            self.canvas.rect(rect, color, 0.1);
+            self.canvas.rect(rect, color, 0.14);
         }
     }
 

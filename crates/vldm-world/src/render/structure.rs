@@ -49,7 +49,7 @@ impl Stage<'_> {
         }
         self.block(&block, wall, prop.fade);
         let shopfront = self.tone(wall * 0.55, prop.d.max(NEAR), prop.x, 0.8);
-        if self.shows(&block, prop.x, -out) {
+        if self.view.scale(prop.d) > 0.9 && self.shows(&block, prop.x, -out) {
             let base = [(near, 0.0), (near, 3.0), (far, 3.0), (far, 0.0)];
             let base = base.map(|(d, y)| self.p(d, prop.x, y));
             self.canvas.polygon(&base, shopfront, 0.7 * prop.fade);
@@ -72,7 +72,7 @@ impl Stage<'_> {
     /// Windows of the wall along the road.
     fn front_windows(&mut self, prop: &Prop, [near, far]: [f32; 2], height: f32, block: &Block) {
         let pixels = self.view.scale(prop.d.max(4.0)) * 1.5;
-        if pixels < 2.0 || !self.shows(block, prop.x, -prop.x.signum()) {
+        if pixels < 2.5 || !self.shows(block, prop.x, -prop.x.signum()) {
             return;
         }
         let bays = ((far - near) / 3.2) as i64;
