@@ -8,6 +8,7 @@ mod sinks;
 #[cfg(test)]
 mod tests;
 mod window;
+mod winograd;
 
 use std::ops::Range;
 
@@ -18,6 +19,7 @@ pub use sinks::Additions;
 use sinks::{Gated, Output, Split};
 pub use window::Axis;
 use window::{Run, Window};
+use winograd::Winograd;
 
 /// Shape of a convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -77,13 +79,16 @@ pub fn forward<T: Element, W: Element>(
     additions: Additions<'_, T>,
     y: &mut [T],
 ) {
+    let sink = Output::new(y, conv.outputs, additions);
+    if let Some(winograd) = Winograd::forward(conv).filter(|_| !has_tiles::<T>(level)) {
+        return winograd.run(level, x, weight, &sink);
+    }
     let left = Columns(Window::forward(conv.batch, &conv.axes, x, conv.inputs));
     let right = Right {
         values: weight,
         columns: conv.outputs,
     };
     let size = [left.0.positions(), left.0.values()];
-    let sink = Output::new(y, conv.outputs, additions);
     product(level, T::IS_HALF, size, &left, right, &sink);
 }
 
@@ -125,13 +130,16 @@ pub fn input_gradient<T: Element, W: Element>(
     weight: &[W],
     dx: [&mut [T]; 2],
 ) {
+    let sink = Split::new(dx, conv.inputs);
+    if let Some(winograd) = Winograd::backward(conv).filter(|_| !has_tiles::<T>(level)) {
+        return winograd.run(level, [dy, &[]], weight, &sink);
+    }
     let left = Columns(Window::backward(conv.batch, &conv.axes, dy, conv.outputs));
     let right = Right {
         values: weight,
         columns: conv.input_channels(),
     };
     let size = [left.0.positions(), left.0.values()];
-    let sink = Split::new(dx, conv.inputs);
     product(level, T::IS_HALF, size, &left, right, &sink);
 }
 
@@ -156,6 +164,11 @@ pub fn weight_gradient<T: Element>(
     let size = [left.0.values(), left.0.positions()];
     let sink = Output::new(dweight, conv.outputs, Additions::default());
     product(level, T::IS_HALF, size, &left, right, &sink);
+}
+
+/// Whether products of `T` run in tiles, which leave a transform nothing to save.
+fn has_tiles<T: Element>(level: Level) -> bool {
+    T::IS_HALF && level == Level::Amx
 }
 
 /// A window as the operand whose rows are positions.

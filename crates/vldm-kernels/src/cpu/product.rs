@@ -15,16 +15,16 @@
 //! so results depend neither on the number of threads nor on the batch.
 
 mod floats;
+mod panels;
 mod plan;
 mod scratch;
 mod tiles;
 
 use std::ops::Range;
 
-use rayon::prelude::*;
-
 use super::element::Element;
 use super::level::Level;
+use panels::{Halves, Panels};
 use plan::Plan;
 
 /// Columns that a micro-kernel computes at once.
@@ -115,24 +115,29 @@ pub(crate) fn product<W: Element>(
         return;
     }
     let plan = Plan::new(rows, columns, depth);
-    let task = |index: usize| {
-        let task = Task {
-            level,
-            rows: plan.rows(index),
-            columns: plan.columns(index),
-            pair: sink.pair(),
-            depth,
-        };
-        if half && level == Level::Amx {
-            tiles::run::<tiles::Hardware, _, _>(&task, left, right, sink);
-        } else {
-            floats::run(&task, left, right, sink);
-        }
+    let halves = Halves {
+        columns,
+        pair: sink.pair(),
     };
-    if plan.tasks() == 1 {
-        task(0);
+    // Where many tasks read the same panels, they are copied once for all of them.
+    let shares = plan.row_blocks() > 2;
+    let task = |index: usize| Task {
+        level,
+        rows: plan.rows(index),
+        columns: plan.columns(index),
+        pair: sink.pair(),
+        depth,
+    };
+    if half && level == Level::Amx {
+        let panels = shares.then(|| Panels::new(tiles::copy_panels, level, right, halves));
+        let panels = panels.as_ref();
+        plan.for_each(|index| {
+            tiles::run::<tiles::Hardware, _, _>(&task(index), left, right, panels, sink);
+        });
     } else {
-        (0..plan.tasks()).into_par_iter().for_each(task);
+        let panels = shares.then(|| Panels::new(floats::copy_panels, level, right, halves));
+        let panels = panels.as_ref();
+        plan.for_each(|index| floats::run(&task(index), left, right, panels, sink));
     }
 }
 
@@ -152,6 +157,13 @@ impl Task {
         let columns = self.columns.clone();
         let halves = [Some(0), self.pair].into_iter().flatten();
         halves.map(move |offset| offset + columns.start..offset + columns.end)
+    }
+
+    /// Number of each panel among those of the columns (first half or second, and place in it).
+    fn panels(&self) -> impl Iterator<Item = [usize; 2]> + use<> {
+        let places = self.columns.start / PANEL..self.columns.end.div_ceil(PANEL);
+        let halves = if self.pair.is_some() { 2 } else { 1 };
+        (0..halves).flat_map(move |half| places.clone().map(move |place| [half, place]))
     }
 
     /// Elements of a row of sums that belong to one half of the columns.

@@ -1,76 +1,90 @@
 //! Products in f32.
 
+use std::ops::Range;
+
 use super::super::element::Element;
 use super::super::level::Level;
+use super::panels::{PanelShape, Panels};
 use super::{Left, PANEL, ROWS, Right, Sink, Task, scratch};
 
 /// Depth of a block: a panel of it, and the rows of a tile, stay in the first-level cache.
 const DEPTH: usize = 192;
 
-/// Computes one task.
+/// Computes one task; panels that are not shared are copied.
 pub(super) fn run<L: Left, W: Element>(
     task: &Task,
     left: &L,
     right: Right<'_, W>,
+    shared: Option<&Panels<f32>>,
     sink: &impl Sink,
 ) {
     let rows = task.rows.len();
     let stride = task.stride();
-    scratch::with(
-        [ROWS * DEPTH, stride * DEPTH, rows * stride],
-        |[left_block, panels, sums]| {
-            if task.depth == 0 {
-                sums.fill(0.0);
+    let own = if shared.is_some() { 0 } else { stride * DEPTH };
+    let parts = [ROWS * DEPTH, own, rows * stride];
+    scratch::with(parts, |[left_block, own, sums]| {
+        if task.depth == 0 {
+            sums.fill(0.0);
+        }
+        for start in (0..task.depth).step_by(DEPTH) {
+            let depth = start..(start + DEPTH).min(task.depth);
+            let left_stride = if L::DEPTH_FIRST { ROWS } else { DEPTH };
+            let rows_of_left = task.rows.clone();
+            left.copy(task.level, rows_of_left, depth.clone(), left_block, left_stride);
+            if shared.is_none() {
+                copy_own(task, right, depth.clone(), own);
             }
-            for start in (0..task.depth).step_by(DEPTH) {
-                let depth = start..(start + DEPTH).min(task.depth);
-                let left_stride = if L::DEPTH_FIRST { ROWS } else { DEPTH };
-                left.copy(
-                    task.level,
-                    task.rows.clone(),
-                    depth.clone(),
-                    left_block,
-                    left_stride,
-                );
-                for (index, columns) in task.halves().enumerate() {
-                    let from = &right.values[depth.start * right.columns + columns.start..];
-                    let panels = &mut panels[index * task.half_width() * DEPTH..];
-                    copy_panels(task.level, from, right.columns, columns.len(), depth.len(), panels);
-                }
-                for (index, panel) in panels.chunks_exact(PANEL * DEPTH).enumerate() {
-                    let block = Block {
-                        left: left_block,
-                        depth_first: L::DEPTH_FIRST,
-                        panel: &panel[..depth.len() * PANEL],
-                        rows,
-                        sums: &mut sums[index * PANEL..],
-                        stride,
-                        adds: start > 0,
-                    };
-                    block.multiply(task.level);
-                }
+            for (index, panel) in task.panels().enumerate() {
+                let panel = match shared {
+                    Some(panels) => panels.from(panel, start),
+                    None => &own[index * PANEL * DEPTH..],
+                };
+                let block = Block {
+                    left: left_block,
+                    depth_first: L::DEPTH_FIRST,
+                    panel: &panel[..depth.len() * PANEL],
+                    rows,
+                    sums: &mut sums[index * PANEL..],
+                    stride,
+                    adds: start > 0,
+                };
+                block.multiply(task.level);
             }
-            sink.write(task.level, task.sums(sums));
-        },
-    );
+        }
+        sink.write(task.level, task.sums(sums));
+    });
+}
+
+/// Copies the panels of one task and step.
+fn copy_own<W: Element>(task: &Task, right: Right<'_, W>, depth: Range<usize>, own: &mut [f32]) {
+    for (half, columns) in task.halves().enumerate() {
+        let shape = PanelShape {
+            columns: right.columns,
+            size: [depth.len(), columns.len()],
+            panel: PANEL * DEPTH,
+        };
+        let from = &right.values[depth.start * right.columns + columns.start..];
+        copy_panels(task.level, from, shape, &mut own[half * task.half_width() * DEPTH..]);
+    }
 }
 
 leveled! {
-    /// Copies `depth` rows of `width` from a matrix with `columns` in a row to panels of
-    /// `[DEPTH, PANEL]`; what the last one has too many becomes zero.
-    fn copy_panels<W: Element>(level, from: &[W], columns: usize, width: usize, depth: usize, panels: &mut [f32]) {
+    /// Copies rows of the right operand to panels of `[depth, PANEL]`; what the last one has too
+    /// many becomes zero.
+    pub(super) fn copy_panels<W: Element>(level, from: &[W], shape: PanelShape, panels: &mut [f32]) {
+        let PanelShape { columns, size: [depth, width], panel } = shape;
         let whole = width / PANEL;
         for row in 0..depth {
             let (from, rest) = from[row * columns..][..width].as_chunks::<PANEL>();
-            let to = panels[row * PANEL..].chunks_mut(PANEL * DEPTH);
-            for (from, to) in from.iter().zip(to) {
-                let to: &mut [f32; PANEL] = to.first_chunk_mut().expect("a panel");
+            for (index, from) in from.iter().enumerate() {
+                let to = panels[index * panel + row * PANEL..].first_chunk_mut();
+                let to: &mut [f32; PANEL] = to.expect("a panel");
                 for (to, from) in to.iter_mut().zip(from) {
                     *to = from.widen();
                 }
             }
             if !rest.is_empty() {
-                let to = &mut panels[(whole * DEPTH + row) * PANEL..][..PANEL];
+                let to = &mut panels[whole * panel + row * PANEL..][..PANEL];
                 to.fill(0.0);
                 for (to, from) in to.iter_mut().zip(rest) {
                     *to = from.widen();

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use rayon::prelude::*;
+
 use super::{PANEL, ROWS};
 
 /// Most columns of a task: its sums stay in the second-level cache.
@@ -56,8 +58,21 @@ impl Plan {
         self.columns.div_ceil(self.columns_per_task)
     }
 
-    pub(super) fn tasks(&self) -> usize {
-        self.rows.div_ceil(self.rows_per_task) * self.across()
+    /// Parts into which the rows are divided.
+    pub(super) fn row_blocks(&self) -> usize {
+        self.rows.div_ceil(self.rows_per_task)
+    }
+
+    fn tasks(&self) -> usize {
+        self.row_blocks() * self.across()
+    }
+
+    /// Runs all tasks.
+    pub(super) fn for_each(&self, task: impl Fn(usize) + Sync + Send) {
+        match self.tasks() {
+            1 => task(0),
+            tasks => (0..tasks).into_par_iter().for_each(task),
+        }
     }
 
     pub(super) fn rows(&self, task: usize) -> Range<usize> {

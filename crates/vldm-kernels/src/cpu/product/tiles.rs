@@ -8,10 +8,13 @@
 #[cfg(test)]
 mod tests;
 
+use std::ops::Range;
+
 use half::bf16;
 
 use super::super::element::{Element, convert_into};
 use super::super::level::Level;
+use super::panels::{PanelShape, Panels};
 use super::{Left, PANEL, ROWS, Right, Sink, Task, scratch};
 
 /// Depth of a block: a panel of it and the rows of a step stay in the first-level cache.
@@ -58,11 +61,12 @@ pub(super) trait Unit {
 #[derive(Debug)]
 pub(super) struct Hardware;
 
-/// Computes one task.
+/// Computes one task; panels that are not shared are copied.
 pub(super) fn run<U: Unit, L: Left, W: Element>(
     task: &Task,
     left: &L,
     right: Right<'_, W>,
+    shared: Option<&Panels<bf16>>,
     sink: &impl Sink,
 ) {
     let rows = task.rows.len();
@@ -71,11 +75,11 @@ pub(super) fn run<U: Unit, L: Left, W: Element>(
     let parts = [
         PADDED_ROWS * STRIDE / 2,
         DEPTH * ROWS / 2,
-        stride * DEPTH / 2,
+        if shared.is_some() { 0 } else { stride * DEPTH / 2 },
         rows.next_multiple_of(STEP) * stride,
     ];
-    scratch::with(parts, |[left_block, turned, panels, sums]| {
-        let [left_block, turned, panels] = [left_block, turned, panels].map(halves);
+    scratch::with(parts, |[left_block, turned, own, sums]| {
+        let [left_block, turned, own] = [left_block, turned, own].map(halves);
         if task.depth == 0 {
             sums.fill(0.0);
         }
@@ -92,13 +96,15 @@ pub(super) fn run<U: Unit, L: Left, W: Element>(
             for row in left_block.chunks_exact_mut(STRIDE).take(rows) {
                 row[depth.len()..steps * TILE_DEPTH].fill(bf16::ZERO);
             }
-            for (index, columns) in task.halves().enumerate() {
-                let from = &right.values[depth.start * right.columns + columns.start..];
-                let panels = &mut panels[index * task.half_width() * DEPTH..];
-                let size = [depth.len(), columns.len()];
-                copy_panels(task.level, from, right.columns, size, panels);
+            if shared.is_none() {
+                copy_own(task, right, depth.clone(), own);
             }
-            for (index, panel) in panels.chunks_exact(PANEL * DEPTH).enumerate() {
+            for (index, panel) in task.panels().enumerate() {
+                let panel = match shared {
+                    Some(panels) => panels.from(panel, start),
+                    None => &own[index * PANEL * DEPTH..],
+                };
+                let panel = &panel[..steps * TILE_DEPTH * PANEL];
                 for row in (0..rows).step_by(STEP) {
                     let left = &left_block[row * STRIDE..][..STEP * STRIDE];
                     let sums = &mut sums[row * stride + index * PANEL..];
@@ -133,23 +139,27 @@ leveled! {
     }
 }
 
+/// Copies the panels of one task and step.
+fn copy_own<W: Element>(task: &Task, right: Right<'_, W>, depth: Range<usize>, own: &mut [bf16]) {
+    for (half, columns) in task.halves().enumerate() {
+        let shape = PanelShape {
+            columns: right.columns,
+            size: [depth.len(), columns.len()],
+            panel: PANEL * DEPTH,
+        };
+        let from = &right.values[depth.start * right.columns + columns.start..];
+        copy_panels(task.level, from, shape, &mut own[half * task.half_width() * DEPTH..]);
+    }
+}
+
 leveled! {
-    /// Copies `size` (depth and width) of a matrix with `columns` in a row to panels of pairs;
-    /// what the last panel and the last step of depth have too many becomes zero.
-    fn copy_panels<W: Element>(
-        level,
-        from: &[W],
-        columns: usize,
-        size: [usize; 2],
-        panels: &mut [bf16],
-    ) {
-        let [depth, width] = size;
+    /// Copies rows of the right operand to panels of pairs; what the last panel and the last step
+    /// of depth have too many becomes zero.
+    pub(super) fn copy_panels<W: Element>(level, from: &[W], shape: PanelShape, panels: &mut [bf16]) {
+        let PanelShape { columns, size: [depth, width], panel } = shape;
         let zeros = [bf16::ZERO; PANEL];
-        for (index, panel) in panels.chunks_exact_mut(PANEL * DEPTH).enumerate() {
+        for (index, to) in panels.chunks_mut(panel).enumerate().take(width.div_ceil(PANEL)) {
             let first = index * PANEL;
-            if first >= width {
-                break;
-            }
             let count = PANEL.min(width - first);
             for pair in 0..depth.next_multiple_of(TILE_DEPTH) / 2 {
                 let mut rows = [zeros; 2];
@@ -160,7 +170,7 @@ leveled! {
                         convert_into(from, &mut row[..count]);
                     }
                 }
-                let to = &mut panel[pair * 2 * PANEL..][..2 * PANEL];
+                let to = &mut to[pair * 2 * PANEL..][..2 * PANEL];
                 for (column, to) in to.as_chunks_mut::<2>().0.iter_mut().enumerate() {
                     *to = [rows[0][column], rows[1][column]];
                 }

@@ -9,7 +9,8 @@ use half::bf16;
 use super::super::super::element::{Element, convert_into};
 use super::super::super::level::Level;
 use super::super::{Left, PANEL, Right, Sink, Sums, Task};
-use super::{Hardware, STEP, STRIDE, TILE_DEPTH, Unit, run};
+use super::super::panels::{Halves, Panels};
+use super::{Hardware, STEP, STRIDE, TILE_DEPTH, Unit, copy_panels, run};
 
 /// The tile instructions' arithmetic, one element at a time.
 struct Plain;
@@ -109,11 +110,18 @@ fn check<U: Unit>([rows, depth, columns]: [usize; 3], paired: bool) {
     let task = Task {
         level: Level::best(),
         rows: rows / 3..rows,
-        columns: half / 3..half,
+        columns: half / 3 / PANEL * PANEL..half,
         pair,
         depth,
     };
-    for first in [false, true] {
+    let halves = Halves { columns: half, pair };
+    let all = Right {
+        values: &right,
+        columns,
+    };
+    let panels = Panels::new(copy_panels, Level::best(), all, halves);
+    let both = [Some(&panels), None];
+    for (first, panels) in [false, true].into_iter().flat_map(|first| both.map(|p| (first, p))) {
         let sink = Collect {
             columns,
             pair,
@@ -125,10 +133,10 @@ fn check<U: Unit>([rows, depth, columns]: [usize; 3], paired: bool) {
         };
         if first {
             let left = Matrix::<true> { values: &left, depth };
-            run::<U, _, _>(&task, &left, from, &sink);
+            run::<U, _, _>(&task, &left, from, panels, &sink);
         } else {
             let left = Matrix::<false> { values: &left, depth };
-            run::<U, _, _>(&task, &left, from, &sink);
+            run::<U, _, _>(&task, &left, from, panels, &sink);
         }
         let got = sink.to.into_inner().unwrap();
         for row in task.rows.clone() {

@@ -1,0 +1,442 @@
+//! Convolutions with kernel 3×3 and stride 1 in a quarter of the multiplications.
+//!
+//! An output tile of 4×4 is an inverse transform of products, element by element, of transforms
+//! of the 6×6 inputs under it and of the kernel: F(4×4, 3×3). The sums over input channels are
+//! then 36 matrix products, one per element of a tile. What is saved is paid for in rounding: an
+//! output differs from the direct sum by some 1e-6 of its size.
+//!
+//! # Source
+//! Lavin and Gray 2016 (arXiv:1509.09308), section 4.3.
+
+#[cfg(test)]
+mod tests;
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::super::element::{Element, convert_into};
+use super::super::level::Level;
+use super::super::product::{Left, Right, Sink, Sums, product};
+use super::super::shared::Shared;
+use super::sinks::{Additions, Output};
+use super::{Axis, Conv};
+use crate::memory::pool::Buffer;
+
+/// Outputs of a tile along an axis.
+const OUT: usize = 4;
+
+/// Inputs of a tile along an axis.
+const IN: usize = 6;
+
+/// Elements of a transformed tile.
+const POINTS: usize = IN * IN;
+
+/// Channels transformed at once.
+const LANES: usize = 16;
+
+/// Fewest outputs of an image for which transforming the kernel pays.
+const LEAST_OUTPUTS: usize = 512;
+
+/// Largest product of input and output channels for which it pays, and fits.
+const MOST_WEIGHTS: usize = 640 * 1024;
+
+/// Transformed values held at once: strips of tiles are as long as this allows.
+const STRIP: usize = 8 << 20;
+
+/// Elements of one channel each.
+type Lanes = [f32; LANES];
+
+/// An image convolution of this kind.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Winograd {
+    images: usize,
+    /// Height and width.
+    axes: [Axis; 2],
+    inputs: [usize; 2],
+    outputs: usize,
+    /// Whether the kernel's taps are read in reverse.
+    reversed: bool,
+}
+
+impl Winograd {
+    /// The convolution, if it is of this kind and large enough; depends on one image only.
+    pub(super) fn forward(conv: &Conv) -> Option<Self> {
+        let [time, height, width] = conv.axes;
+        let is_image = time == Axis::point(time.input);
+        Self {
+            images: conv.batch * time.input,
+            axes: [height, width],
+            inputs: conv.inputs,
+            outputs: conv.outputs,
+            reversed: false,
+        }
+        .if_fitting(is_image)
+    }
+
+    /// The gradient of its input, which is the convolution of the gradient of its output with the
+    /// kernel reversed.
+    pub(super) fn backward(conv: &Conv) -> Option<Self> {
+        let [time, height, width] = conv.axes;
+        let is_image = time == Axis::point(time.input);
+        let turned = |axis: Axis| Axis {
+            input: axis.output(),
+            scaled: axis.output(),
+            before: 2usize.wrapping_sub(axis.before),
+            after: 2usize.wrapping_sub(axis.after),
+            ..axis
+        };
+        let is_plain = [height, width].iter().all(|axis| {
+            axis.kernel == 3 && axis.stride == 1 && axis.before <= 2 && axis.after <= 2
+        });
+        if !is_plain {
+            return None;
+        }
+        Self {
+            images: conv.batch * time.input,
+            axes: [turned(height), turned(width)],
+            inputs: [conv.outputs, 0],
+            outputs: conv.inputs.iter().sum(),
+            reversed: true,
+        }
+        .if_fitting(is_image)
+    }
+
+    fn if_fitting(self, is_image: bool) -> Option<Self> {
+        let is_square = self.axes.iter().all(|axis| axis.kernel == 3 && axis.stride == 1);
+        if !(is_image && is_square) {
+            return None;
+        }
+        let channels = self.input_channels();
+        let outputs: usize = self.axes.iter().map(Axis::output).product();
+        let fits = outputs >= LEAST_OUTPUTS
+            && channels.min(self.outputs) >= 32
+            && channels * self.outputs <= MOST_WEIGHTS;
+        fits.then_some(self)
+    }
+
+    fn input_channels(&self) -> usize {
+        self.inputs.iter().sum()
+    }
+
+    /// Tiles down, and across an image.
+    fn tiles(&self) -> [usize; 2] {
+        self.axes.map(|axis| axis.output().div_ceil(OUT))
+    }
+
+    /// Computes it; `weight` is `[taps, inputs, outputs]`.
+    pub(super) fn run<T: Element, W: Element>(
+        &self,
+        level: Level,
+        x: [&[T]; 2],
+        weight: &[W],
+        sink: &impl Sink,
+    ) {
+        let [channels, outputs] = [self.input_channels(), self.outputs];
+        let kernels = self.transformed_kernels(level, weight);
+        let all = self.images * self.tiles().iter().product::<usize>();
+        let strip = (STRIP / (POINTS * (channels + outputs))).max(LANES).min(all.max(1));
+        let mut values = Buffer::<f32>::new(POINTS * strip * channels);
+        let mut sums = Buffer::<f32>::new(POINTS * strip * outputs);
+        for start in (0..all).step_by(strip) {
+            let tiles = start..(start + strip).min(all);
+            self.transform_inputs(level, x, tiles.clone(), &mut values);
+            let count = tiles.len();
+            let points = sums.par_chunks_mut(strip * outputs).enumerate();
+            points.for_each(|(point, sums)| {
+                let left = Matrix {
+                    values: &values[point * strip * channels..][..count * channels],
+                    columns: channels,
+                };
+                let right = Right {
+                    values: &kernels[point * channels * outputs..][..channels * outputs],
+                    columns: outputs,
+                };
+                let to = Output::new(&mut sums[..count * outputs], outputs, Additions::default());
+                product(level, false, [count, channels], &left, right, &to);
+            });
+            self.deliver(level, tiles, &sums, strip, sink);
+        }
+    }
+
+    /// `[POINTS, inputs, outputs]`
+    fn transformed_kernels<W: Element>(&self, level: Level, weight: &[W]) -> Buffer<f32> {
+        let [channels, outputs] = [self.input_channels(), self.outputs];
+        let plane = channels * outputs;
+        assert_eq!(weight.len(), 9 * plane);
+        let mut kernels = Buffer::<f32>::new(POINTS * plane);
+        let to = Shared::new(&mut kernels);
+        (0..channels).into_par_iter().for_each(|channel| {
+            let place = channel * outputs..(channel + 1) * outputs;
+            transform_kernels(level, weight, plane, place, self.reversed, &to);
+        });
+        kernels
+    }
+
+    /// Fills `values`, `[POINTS, strip, inputs]`.
+    fn transform_inputs<T: Element>(
+        &self,
+        level: Level,
+        x: [&[T]; 2],
+        tiles: Range<usize>,
+        values: &mut [f32],
+    ) {
+        let point = values.len() / POINTS;
+        let channels = self.input_channels();
+        let to = Shared::new(values);
+        tiles.clone().into_par_iter().with_min_len(4).for_each(|tile| {
+            let pixels = self.pixels(tile);
+            let start = (tile - tiles.start) * channels;
+            let [first, second] = self.inputs;
+            transform_input(level, x[0], &pixels, [first, start, point], &to);
+            if second > 0 {
+                transform_input(level, x[1], &pixels, [second, start + first, point], &to);
+            }
+        });
+    }
+
+    /// The pixels under a tile; none outside.
+    fn pixels(&self, tile: usize) -> [Option<usize>; POINTS] {
+        let [down, across] = self.tiles();
+        let (image, place) = (tile / (down * across), tile % (down * across));
+        let corner = [place / across * OUT, place % across * OUT];
+        let [height, width] = self.axes;
+        std::array::from_fn(|at| {
+            let offset = [at / IN, at % IN];
+            let source = |axis: &Axis, which: usize| {
+                let at = (corner[which] + offset[which]).checked_sub(axis.before)?;
+                (at < axis.scaled).then(|| at * axis.input / axis.scaled)
+            };
+            let (y, x) = (source(&height, 0)?, source(&width, 1)?);
+            Some((image * height.input + y) * width.input + x)
+        })
+    }
+
+    /// Transforms the sums `[POINTS, strip, outputs]` back, and hands them over.
+    fn deliver(
+        &self,
+        level: Level,
+        tiles: Range<usize>,
+        sums: &[f32],
+        strip: usize,
+        sink: &impl Sink,
+    ) {
+        let [height, width] = self.axes.map(|axis| axis.output());
+        let [down, across] = self.tiles();
+        tiles.clone().into_par_iter().with_min_len(4).for_each(|tile| {
+            // As many columns at once as a sink takes.
+            const COLUMNS: usize = 64;
+            let mut lines = [0.0; OUT * OUT * COLUMNS];
+            let (image, place) = (tile / (down * across), tile % (down * across));
+            let (top, left) = (place / across * OUT, place % across * OUT);
+            for start in (0..self.outputs).step_by(COLUMNS) {
+                let columns = start..(start + COLUMNS).min(self.outputs);
+                let from = &sums[(tile - tiles.start) * self.outputs + start..];
+                let size = [columns.len(), strip * self.outputs, COLUMNS];
+                transform_output(level, from, size, &mut lines);
+                for y in top..(top + OUT).min(height) {
+                    let row = (image * height + y) * width + left;
+                    let count = OUT.min(width - left);
+                    sink.write(
+                        level,
+                        Sums {
+                            rows: row..row + count,
+                            columns: columns.clone(),
+                            values: &lines[(y - top) * OUT * COLUMNS..],
+                            stride: COLUMNS,
+                            pair: 0,
+                        },
+                    );
+                }
+            }
+        });
+    }
+}
+
+/// A matrix in memory as the left operand.
+struct Matrix<'a> {
+    values: &'a [f32],
+    columns: usize,
+}
+
+impl Left for Matrix<'_> {
+    const DEPTH_FIRST: bool = false;
+
+    fn copy<E: Element>(
+        &self,
+        level: Level,
+        rows: Range<usize>,
+        depth: Range<usize>,
+        block: &mut [E],
+        stride: usize,
+    ) {
+        let from = &self.values[rows.start * self.columns..rows.end * self.columns];
+        copy_rows(level, from, self.columns, depth, block, stride);
+    }
+}
+
+leveled! {
+    fn copy_rows<E: Element>(
+        level,
+        from: &[f32],
+        columns: usize,
+        depth: Range<usize>,
+        block: &mut [E],
+        stride: usize,
+    ) {
+        for (row, from) in from.chunks_exact(columns).enumerate() {
+            let to = &mut block[row * stride..][..depth.len()];
+            convert_into(&from[depth.clone()], to);
+        }
+    }
+}
+
+/// Applies a function of lanes to one axis, then to the other.
+#[inline(always)]
+fn both_axes<const A: usize, const B: usize>(
+    d: &[[Lanes; A]; A],
+    one_axis: impl Fn([Lanes; A]) -> [Lanes; B],
+) -> [[Lanes; B]; B] {
+    let mut half = [[[0.0; LANES]; A]; B];
+    for column in 0..A {
+        let done = one_axis(std::array::from_fn(|row| d[row][column]));
+        for row in 0..B {
+            half[row][column] = done[row];
+        }
+    }
+    half.map(one_axis)
+}
+
+#[inline(always)]
+fn lanes(f: impl Fn(usize) -> f32) -> Lanes {
+    std::array::from_fn(f)
+}
+
+/// The transform of inputs along one axis, Bᵀd.
+#[inline(always)]
+fn input_axis(d: [Lanes; IN]) -> [Lanes; IN] {
+    let [a, b, c, d, e, f] = d;
+    [
+        lanes(|i| 4.0 * a[i] - 5.0 * c[i] + e[i]),
+        lanes(|i| (e[i] - 4.0 * c[i]) + (d[i] - 4.0 * b[i])),
+        lanes(|i| (e[i] - 4.0 * c[i]) - (d[i] - 4.0 * b[i])),
+        lanes(|i| (e[i] - c[i]) + 2.0 * (d[i] - b[i])),
+        lanes(|i| (e[i] - c[i]) - 2.0 * (d[i] - b[i])),
+        lanes(|i| 4.0 * b[i] - 5.0 * d[i] + f[i]),
+    ]
+}
+
+/// The transform of a kernel along one axis, Gg.
+#[inline(always)]
+fn kernel_axis(g: [Lanes; 3]) -> [Lanes; IN] {
+    let [a, b, c] = g;
+    [
+        lanes(|i| a[i] / 4.0),
+        lanes(|i| -(a[i] + c[i] + b[i]) / 6.0),
+        lanes(|i| -(a[i] + c[i] - b[i]) / 6.0),
+        lanes(|i| (a[i] + 4.0 * c[i] + 2.0 * b[i]) / 24.0),
+        lanes(|i| (a[i] + 4.0 * c[i] - 2.0 * b[i]) / 24.0),
+        c,
+    ]
+}
+
+/// The inverse transform along one axis, Aᵀm.
+#[inline(always)]
+fn output_axis(m: [Lanes; IN]) -> [Lanes; OUT] {
+    let [a, b, c, d, e, f] = m;
+    [
+        lanes(|i| a[i] + (b[i] + c[i]) + (d[i] + e[i])),
+        lanes(|i| (b[i] - c[i]) + 2.0 * (d[i] - e[i])),
+        lanes(|i| (b[i] + c[i]) + 4.0 * (d[i] + e[i])),
+        lanes(|i| (b[i] - c[i]) + 8.0 * (d[i] - e[i]) + f[i]),
+    ]
+}
+
+leveled! {
+    /// Transforms the kernels of one input channel: `place` in each plane of taps and of points.
+    fn transform_kernels<W: Element>(
+        level,
+        weight: &[W],
+        plane: usize,
+        place: Range<usize>,
+        reversed: bool,
+        to: &Shared<'_, f32>,
+    ) {
+        for start in place.clone().step_by(LANES) {
+            let count = LANES.min(place.end - start);
+            let mut taps = [[[0.0; LANES]; 3]; 3];
+            for (tap, taps) in taps.as_flattened_mut().iter_mut().enumerate() {
+                let tap = if reversed { 8 - tap } else { tap };
+                convert_into(&weight[tap * plane + start..][..count], &mut taps[..count]);
+            }
+            let half: [[Lanes; 3]; IN] = {
+                let columns: [[Lanes; IN]; 3] =
+                    std::array::from_fn(|x| kernel_axis([taps[0][x], taps[1][x], taps[2][x]]));
+                std::array::from_fn(|y| std::array::from_fn(|x| columns[x][y]))
+            };
+            for (y, row) in half.into_iter().enumerate() {
+                for (x, values) in kernel_axis(row).iter().enumerate() {
+                    let at = (y * IN + x) * plane + start;
+                    // SAFETY: channels are disjoint, and so are the points of one.
+                    unsafe { to.slice(at..at + count) }.copy_from_slice(&values[..count]);
+                }
+            }
+        }
+    }
+}
+
+leveled! {
+    /// Transforms the channels of one tile; `place` is how many there are, where they start in a
+    /// plane of points, and the size of a plane.
+    fn transform_input<T: Element>(
+        level,
+        x: &[T],
+        pixels: &[Option<usize>; POINTS],
+        place: [usize; 3],
+        to: &Shared<'_, f32>,
+    ) {
+        let [channels, start, plane] = place;
+        for first in (0..channels).step_by(LANES) {
+            let count = LANES.min(channels - first);
+            let mut d = [[[0.0; LANES]; IN]; IN];
+            for (d, pixel) in d.as_flattened_mut().iter_mut().zip(pixels) {
+                if let Some(pixel) = pixel {
+                    let from = &x[pixel * channels + first..][..count];
+                    match from.first_chunk::<LANES>() {
+                        Some(from) => convert_into(from, d),
+                        None => convert_into(from, &mut d[..count]),
+                    }
+                }
+            }
+            let d = both_axes(&d, input_axis);
+            for (point, values) in d.as_flattened().iter().enumerate() {
+                let at = point * plane + start + first;
+                // SAFETY: tiles are disjoint, and so are the channels and points of one.
+                unsafe { to.slice(at..at + count) }.copy_from_slice(&values[..count]);
+            }
+        }
+    }
+}
+
+leveled! {
+    /// Transforms the columns of one tile back; `size` is how many there are, the size of a plane
+    /// of points, and the columns of a line of outputs.
+    fn transform_output(level, from: &[f32], size: [usize; 3], lines: &mut [f32]) {
+        let [columns, plane, line] = size;
+        for first in (0..columns).step_by(LANES) {
+            let count = LANES.min(columns - first);
+            let mut m = [[[0.0; LANES]; IN]; IN];
+            for (point, m) in m.as_flattened_mut().iter_mut().enumerate() {
+                let from = &from[point * plane + first..][..count];
+                match from.first_chunk::<LANES>() {
+                    Some(from) => *m = *from,
+                    None => m[..count].copy_from_slice(from),
+                }
+            }
+            let y = both_axes(&m, output_axis);
+            for (at, values) in y.as_flattened().iter().enumerate() {
+                lines[at * line + first..][..count].copy_from_slice(&values[..count]);
+            }
+        }
+    }
+}
