@@ -39,7 +39,6 @@ pub(crate) enum Dtype {
     Bf16,
 }
 
-
 impl ComputeArgs {
     /// The data type of weights and activations.
     pub(crate) fn dtype(&self) -> DType {

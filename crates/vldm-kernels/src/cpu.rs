@@ -4,6 +4,11 @@
 //! rayon's threads, and computes the same bits whatever their number: work is split by outputs,
 //! and the order of every sum depends on the shape of one sample only.
 
+#![allow(
+    clippy::too_many_arguments,
+    reason = "a body takes its level, its shape and its operands, one by one"
+)]
+
 #[macro_use]
 pub mod leveled;
 pub mod activation;

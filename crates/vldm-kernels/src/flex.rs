@@ -111,7 +111,9 @@ fn backward<T: FlexElement>(
 
 /// The elements of a tensor without gaps, in order.
 fn slice<T: FlexElement>(tensor: &FlexTensor) -> &[T] {
-    tensor.as_slice().expect("a tensor made contiguous, of the operation's type")
+    tensor
+        .as_slice()
+        .expect("a tensor made contiguous, of the operation's type")
 }
 
 /// Whether an operand is there.

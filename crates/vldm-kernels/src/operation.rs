@@ -24,7 +24,7 @@ pub(crate) const OPERANDS: usize = 6;
 ///
 /// Operands that are absent are tensors without elements.
 #[derive(Debug, Clone)]
-pub enum Operation {
+pub(crate) enum Operation {
     /// `x`, second part of `x`, weight, bias, shift, residual.
     Conv(Conv),
     /// `x`, weight, bias.
@@ -81,16 +81,20 @@ pub enum Operation {
 
 /// An operation and the shape of its output.
 #[derive(Debug, Clone)]
-pub struct Call {
+pub(crate) struct Call {
     /// What is computed.
-    pub operation: Operation,
+    pub(crate) operation: Operation,
     /// Shape of the output.
-    pub shape: Shape,
+    pub(crate) shape: Shape,
 }
 
 /// The extension point.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "tensors reach an extension as arguments of their own"
+)]
 #[backend_extension(Autodiff, Flex)]
-pub trait Kernels: Backend {
+pub(crate) trait Kernels: Backend {
     /// The output of `call` on its operands.
     fn compute(
         call: Call,
@@ -105,17 +109,17 @@ pub trait Kernels: Backend {
 
 /// What the gradient needs of the forward pass.
 #[derive(Debug, Clone)]
-pub struct Saved<T> {
+pub(crate) struct Saved<T> {
     /// The operands that [`Call::keeps`] names.
-    pub operands: [Option<T>; OPERANDS],
+    pub(crate) operands: [Option<T>; OPERANDS],
     /// Shape and type of every operand, kept or not.
-    pub kinds: [(Shape, DType); OPERANDS],
+    pub(crate) kinds: [(Shape, DType); OPERANDS],
     /// The output and what else the body computed on the way, if the operation keeps any.
-    pub extra: Vec<T>,
+    pub(crate) extra: Vec<T>,
 }
 
 /// Bodies with a gradient.
-pub trait Differentiable: Kernels {
+pub(crate) trait Differentiable: Kernels {
     /// The output, and what the gradient needs besides the operands.
     fn compute_saving(
         call: &Call,
@@ -202,7 +206,9 @@ impl<B: Differentiable, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
             }
             OpsKind::Tracked(prep) => {
                 let keeps = call.keeps(needed);
-                let kinds = operands.each_ref().map(|operand| (operand.shape(), operand.dtype()));
+                let kinds = operands
+                    .each_ref()
+                    .map(|operand| (operand.shape(), operand.dtype()));
                 let mut kept = operands.each_ref().map(|operand| Some(operand.clone()));
                 for (kept, keeps) in kept.iter_mut().zip(keeps) {
                     kept.take_if(|_| !keeps);

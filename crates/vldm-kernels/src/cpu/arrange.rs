@@ -50,13 +50,15 @@ impl<'a, W: Element> Weight<'a, W> {
         assert!(last < self.values.len(), "strides stay inside the memory");
         // Rows in groups: reads along a far stride then share cache lines.
         const GROUP: usize = 16;
-        to.par_chunks_mut(rows * columns).enumerate().for_each(|(plane, to)| {
-            let groups = to.par_chunks_mut(GROUP * columns).enumerate();
-            groups.for_each(|(group, to)| {
-                let from = &self.values[plane * strides[0] + group * GROUP * strides[1]..];
-                transpose(level, from, [strides[1], strides[2]], columns, to);
+        to.par_chunks_mut(rows * columns)
+            .enumerate()
+            .for_each(|(plane, to)| {
+                let groups = to.par_chunks_mut(GROUP * columns).enumerate();
+                groups.for_each(|(group, to)| {
+                    let from = &self.values[plane * strides[0] + group * GROUP * strides[1]..];
+                    transpose(level, from, [strides[1], strides[2]], columns, to);
+                });
             });
-        });
     }
 }
 

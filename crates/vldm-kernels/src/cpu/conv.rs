@@ -107,7 +107,12 @@ pub fn linear_geglu<T: Element, W: Element>(
     bias: Option<&[f32]>,
     y: &mut [T],
 ) {
-    let left = Columns(Window::forward(conv.batch, &conv.axes, [x, &[]], conv.inputs));
+    let left = Columns(Window::forward(
+        conv.batch,
+        &conv.axes,
+        [x, &[]],
+        conv.inputs,
+    ));
     let right = Right {
         values: weight,
         columns: conv.outputs,

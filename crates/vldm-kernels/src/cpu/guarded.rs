@@ -26,8 +26,15 @@ impl<T: Copy> Guarded<T> {
             let map = libc::mmap(std::ptr::null_mut(), bytes, access, kind, -1, 0);
             assert_ne!(map, libc::MAP_FAILED);
             let middle = map.byte_add(PAGE);
-            assert_eq!(libc::mprotect(middle, room, libc::PROT_READ | libc::PROT_WRITE), 0);
-            let offset = if at_end { room - size_of_val(values) } else { 0 };
+            assert_eq!(
+                libc::mprotect(middle, room, libc::PROT_READ | libc::PROT_WRITE),
+                0
+            );
+            let offset = if at_end {
+                room - size_of_val(values)
+            } else {
+                0
+            };
             (map, middle.byte_add(offset).cast::<T>())
         };
         // SAFETY: there is room for the values, and elements are copied, not moved.

@@ -1,7 +1,7 @@
 //! Which instructions a body may use.
 
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 /// What a processor offers, from the least to the most.
 ///

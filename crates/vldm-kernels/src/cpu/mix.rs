@@ -224,11 +224,14 @@ pub fn add_shift<T: Element>(
         return;
     }
     let piece = GRAIN.div_ceil(channels) * channels;
-    y.par_chunks_mut(row).zip(x.par_chunks(row)).enumerate().for_each(|(at, (y, x))| {
-        let shift = &shift[at % frames * channels..][..channels];
-        let pieces = y.par_chunks_mut(piece).zip(x.par_chunks(piece));
-        pieces.for_each(|(y, x)| shifted(level, x, shift, y));
-    });
+    y.par_chunks_mut(row)
+        .zip(x.par_chunks(row))
+        .enumerate()
+        .for_each(|(at, (y, x))| {
+            let shift = &shift[at % frames * channels..][..channels];
+            let pieces = y.par_chunks_mut(piece).zip(x.par_chunks(piece));
+            pieces.for_each(|(y, x)| shifted(level, x, shift, y));
+        });
 }
 
 leveled! {

@@ -30,7 +30,10 @@ impl<'a, T> Shared<'a, T> {
     /// # Safety
     ///
     /// No two parts that exist at the same time overlap.
-    #[expect(clippy::mut_from_ref, reason = "the caller promises that parts are disjoint")]
+    #[expect(
+        clippy::mut_from_ref,
+        reason = "the caller promises that parts are disjoint"
+    )]
     pub(crate) unsafe fn slice(&self, range: Range<usize>) -> &mut [T] {
         assert!(range.start <= range.end && range.end <= self.len);
         // SAFETY: inside the slice that `new` borrowed, and disjoint from other parts.

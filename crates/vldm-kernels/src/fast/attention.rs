@@ -47,7 +47,12 @@ pub fn attention(
         sequences: [tokens * channels, 0],
         token: channels,
     };
-    run(spec, [strides(queries), strides(keys)], [n, queries, channels], [q, k, v])
+    run(
+        spec,
+        [strides(queries), strides(keys)],
+        [n, queries, channels],
+        [q, k, v],
+    )
 }
 
 /// Every position attends to itself in the frames at most `max_distance` away (all frames when
@@ -110,5 +115,9 @@ fn run<const D: usize>(
         },
         shape: Shape::from(shape),
     };
-    call.apply(&device, dtype, [some(q), some(k), some(v), None, None, None])
+    call.apply(
+        &device,
+        dtype,
+        [some(q), some(k), some(v), None, None, None],
+    )
 }

@@ -22,7 +22,9 @@ pub fn arrange<const D: usize>(weight: Tensor<D>) -> Tensor<D> {
     if D < 2 || !takes(&weight) || weight.device().is_autodiff() {
         return weight;
     }
-    let primitive = weight.try_into_primitive::<Flex>().expect("checked to be on this backend");
+    let primitive = weight
+        .try_into_primitive::<Flex>()
+        .expect("checked to be on this backend");
     Tensor::from_primitive::<Flex>(flex::arrange(primitive))
 }
 
@@ -47,7 +49,7 @@ pub fn conv2d(
         return composed::conv2d(x, weight, bias, options, epilogue);
     }
     let [_, height, width, _] = x.dims();
-    image(x, weight, bias, options, epilogue, [height, width])
+    image(x, (weight, bias), options, epilogue, [height, width])
 }
 
 /// [`conv2d`] with stride 1 of the image resized to `size` (height and width) as
@@ -73,13 +75,12 @@ pub fn conv2d_upsampled(
         let x = super::upsample_nearest(x, size[0], size[1]);
         return conv2d(x, weight, bias, options, epilogue);
     }
-    image(x.into(), weight, bias, options, epilogue, size)
+    image(x.into(), (weight, bias), options, epilogue, size)
 }
 
 fn image(
     x: Channels<4>,
-    weight: Tensor<4>,
-    bias: Option<Tensor<1>>,
+    (weight, bias): (Tensor<4>, Option<Tensor<1>>),
     options: Conv2dOptions,
     epilogue: Epilogue<4>,
     size: [usize; 2],
@@ -90,7 +91,12 @@ fn image(
         inputs == weight_inputs,
         "conv2d: x has {inputs} channels, weight [out, in, kh, kw] has {weight_inputs}"
     );
-    let Padding { top, bottom, left, right } = options.padding;
+    let Padding {
+        top,
+        bottom,
+        left,
+        right,
+    } = options.padding;
     let axis = |input, scaled, kernel, before, after| Axis {
         input,
         scaled,
@@ -114,7 +120,7 @@ fn image(
     if let Some(shift) = &epilogue.shift {
         debug_assert_shape!("epilogue.shift", shift, [n, out]);
     }
-    run(conv, shape, x, weight.into_dispatch(), bias, epilogue)
+    run(conv, shape, x, (weight.into_dispatch(), bias), epilogue)
 }
 
 /// Three-dimensional convolution, plus `epilogue`.
@@ -160,7 +166,7 @@ pub fn conv3d(
     };
     let [frames, height, width] = conv.axes.map(|axis| axis.output());
     let shape = [batch, frames, height, width, out];
-    run(conv, shape, x, weight.into_dispatch(), bias, epilogue)
+    run(conv, shape, x, (weight.into_dispatch(), bias), epilogue)
 }
 
 /// Convolution over the frames of a clip with kernel 3×1×1, zero padding 1 in time, plus
@@ -198,7 +204,7 @@ pub fn temporal_conv(
         outputs: out,
     };
     let shape = [batch, frames, positions, out];
-    run(conv, shape, x, weight.into_dispatch(), bias, epilogue)
+    run(conv, shape, x, (weight.into_dispatch(), bias), epilogue)
 }
 
 /// `x weightᵀ + bias + residual`.
@@ -222,7 +228,13 @@ pub fn linear<const D: usize>(
         shift: None,
         residual,
     };
-    run(conv, shape, x.into(), weight.into_dispatch(), bias, epilogue)
+    run(
+        conv,
+        shape,
+        x.into(),
+        (weight.into_dispatch(), bias),
+        epilogue,
+    )
 }
 
 /// Gated linear unit: the output's first half, times GELU (erf) of its second half.
@@ -252,7 +264,11 @@ pub fn linear_geglu<const D: usize>(
         shape: Shape::from(shape),
     };
     let bias = bias.map(Tensor::into_dispatch);
-    call.apply(&device, dtype, [some(x), some(weight), bias, None, None, None])
+    call.apply(
+        &device,
+        dtype,
+        [some(x), some(weight), bias, None, None, None],
+    )
 }
 
 /// A linear layer over the rows of `x`, and the shape of its output, whose rows are `folds` times
@@ -300,8 +316,7 @@ fn run<const D: usize>(
     conv: Conv,
     shape: [usize; D],
     x: Channels<D>,
-    weight: DispatchTensor,
-    bias: Option<Tensor<1>>,
+    (weight, bias): (DispatchTensor, Option<Tensor<1>>),
     Epilogue { shift, residual }: Epilogue<D>,
 ) -> Tensor<D> {
     if let Some(residual) = &residual {
@@ -323,5 +338,9 @@ fn run<const D: usize>(
     let bias = bias.map(Tensor::into_dispatch);
     let shift = shift.map(Tensor::into_dispatch);
     let residual = residual.map(Tensor::into_dispatch);
-    call.apply(&device, dtype, [some(x), second, Some(weight), bias, shift, residual])
+    call.apply(
+        &device,
+        dtype,
+        [some(x), second, Some(weight), bias, shift, residual],
+    )
 }

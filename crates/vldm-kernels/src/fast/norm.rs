@@ -54,7 +54,14 @@ pub fn group_norm(
     };
     let (device, dtype) = (x.device(), x.dtype());
     let second = second.map(Tensor::into_dispatch);
-    let operands = [some(x), second, some(norm.weight), some(norm.bias), None, None];
+    let operands = [
+        some(x),
+        second,
+        some(norm.weight),
+        some(norm.bias),
+        None,
+        None,
+    ];
     call.apply(&device, dtype, operands)
 }
 
@@ -78,6 +85,13 @@ pub fn layer_norm<const D: usize>(x: Tensor<D>, norm: Norm) -> Tensor<D> {
         shape: Shape::from(shape),
     };
     let (device, dtype) = (x.device(), x.dtype());
-    let operands = [some(x), some(norm.weight), some(norm.bias), None, None, None];
+    let operands = [
+        some(x),
+        some(norm.weight),
+        some(norm.bias),
+        None,
+        None,
+        None,
+    ];
     call.apply(&device, dtype, operands)
 }

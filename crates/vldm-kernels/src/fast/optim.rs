@@ -95,7 +95,9 @@ pub fn sum_squares<const D: usize>(x: Tensor<D>) -> f64 {
 }
 
 fn primitive<const D: usize>(tensor: Tensor<D>) -> FlexTensor {
-    tensor.try_into_primitive::<Flex>().expect("checked to be on this backend")
+    tensor
+        .try_into_primitive::<Flex>()
+        .expect("checked to be on this backend")
 }
 
 /// A moment without another owner, for the time of a step.
@@ -120,7 +122,11 @@ fn dense(tensor: FlexTensor) -> FlexTensor {
         expected *= size as isize;
     }
     let fills = tensor.bytes().len() == layout.num_elements() * tensor.dtype().size();
-    if fills && layout.start_offset() == 0 { tensor } else { tensor.to_contiguous() }
+    if fills && layout.start_offset() == 0 {
+        tensor
+    } else {
+        tensor.to_contiguous()
+    }
 }
 
 /// `tensor` with its elements in the order of those of `other`.
@@ -138,6 +144,9 @@ fn laid_out_as(tensor: FlexTensor, other: &FlexTensor) -> FlexTensor {
         return arranged;
     }
     let contiguous = tensor.to_contiguous();
-    assert!(same(&contiguous, other), "a parameter is contiguous or arranged");
+    assert!(
+        same(&contiguous, other),
+        "a parameter is contiguous or arranged"
+    );
     contiguous
 }

@@ -90,7 +90,11 @@ pub fn mix<const D: usize>(spatial: Tensor<D>, temporal: Tensor<D>, alpha: Tenso
         },
         shape: Shape::from(dims),
     };
-    call.apply(&device, dtype, [some(spatial), some(temporal), some(alpha), None, None, None])
+    call.apply(
+        &device,
+        dtype,
+        [some(spatial), some(temporal), some(alpha), None, None, None],
+    )
 }
 
 /// `x` plus a row of `shift` per frame, the same for all samples and positions.
@@ -113,7 +117,11 @@ pub fn add_per_frame(x: Tensor<4>, shift: Tensor<2>) -> Tensor<4> {
         },
         shape: Shape::from(shape),
     };
-    call.apply(&device, dtype, [some(x), some(shift), None, None, None, None])
+    call.apply(
+        &device,
+        dtype,
+        [some(x), some(shift), None, None, None, None],
+    )
 }
 
 /// Resizes to `height`×`width` by repeating pixels: output row `i` is input row

@@ -91,9 +91,18 @@ pub(super) fn backward<T: FlexElement>(
             d_out: tokens(slice(&gradient), queries),
         },
         attention::Gradients {
-            dq: TokensMut { data: &mut dq, strides: queries },
-            dk: TokensMut { data: &mut dk, strides: keys },
-            dv: TokensMut { data: &mut dv, strides: keys },
+            dq: TokensMut {
+                data: &mut dq,
+                strides: queries,
+            },
+            dk: TokensMut {
+                data: &mut dk,
+                strides: keys,
+            },
+            dv: TokensMut {
+                data: &mut dv,
+                strides: keys,
+            },
         },
     );
     [

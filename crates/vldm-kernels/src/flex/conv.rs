@@ -93,7 +93,8 @@ impl<W: FlexElement> Strided<W> {
 
     fn transposed(&self) -> Buffer<W> {
         let mut buffer = Buffer::new(self.dims.iter().product());
-        self.weight().arrange_transposed(Level::current(), &mut buffer);
+        self.weight()
+            .arrange_transposed(Level::current(), &mut buffer);
         buffer
     }
 }
@@ -218,7 +219,9 @@ fn input_gradients<T: FlexElement>(
     weight: &FlexTensor,
     shapes: [Shape; 2],
 ) -> [FlexTensor; 2] {
-    let mut dx = conv.inputs.map(|channels| Buffer::<T>::new(conv.scaled_positions() * channels));
+    let mut dx = conv
+        .inputs
+        .map(|channels| Buffer::<T>::new(conv.scaled_positions() * channels));
     with_weight_type!(weight, W => {
         let weight = Strided::<W>::new(weight).transposed();
         let [first, second] = &mut dx;
@@ -259,14 +262,34 @@ pub(super) fn geglu_backward<T: FlexElement>(
     let nothing = tensor(Buffer::<T>::new(0), Shape::new([0]));
     let hidden = Shape::new([conv.batch, conv.outputs]);
     let [none, other, last] = [nothing.clone(), nothing.clone(), nothing.clone()];
-    let operands = [x.clone(), nothing.clone(), weight.clone(), bias, none, other];
+    let operands = [
+        x.clone(),
+        nothing.clone(),
+        weight.clone(),
+        bias,
+        none,
+        other,
+    ];
     let h = forward::<T>(conv, hidden.clone(), operands);
     let mut dh = Buffer::<T>::new(hidden.num_elements());
-    activation::geglu_backward(level, conv.outputs / 2, slice(&h), slice(&gradient), &mut dh);
+    activation::geglu_backward(
+        level,
+        conv.outputs / 2,
+        slice(&h),
+        slice(&gradient),
+        &mut dh,
+    );
     drop(h);
     let saved = Saved {
         operands: [Some(x), Some(last), Some(weight), None, None, None],
-        kinds: [x_kind, absent.clone(), weight_kind, bias_kind, absent.clone(), absent],
+        kinds: [
+            x_kind,
+            absent.clone(),
+            weight_kind,
+            bias_kind,
+            absent.clone(),
+            absent,
+        ],
         extra: Vec::new(),
     };
     let [x_needed, weight_needed, bias_needed, ..] = needed;

@@ -75,8 +75,9 @@ pub(super) fn group_norm_backward<T: FlexElement>(
     let [x, second] = [x.to_contiguous(), second.to_contiguous()];
     let [x_kind, second_kind, weight_kind, bias_kind, ..] = saved.kinds;
     with_spec(call, [weight, bias], |spec| {
-        let [mut dx, mut dsecond] =
-            spec.channels.map(|channels| Buffer::<T>::new(spec.n * spec.tokens * channels));
+        let [mut dx, mut dsecond] = spec
+            .channels
+            .map(|channels| Buffer::<T>::new(spec.n * spec.tokens * channels));
         let mut dweight = vec![0.0; spec.weight.len()];
         let mut dbias = vec![0.0; spec.bias.len()];
         group_norm::group_norm_backward(
@@ -144,7 +145,13 @@ pub(super) fn layer_norm_backward<T: FlexElement>(
         dweight: &mut dweight,
         dbias: &mut dbias,
     };
-    layer_norm::layer_norm_backward(Level::current(), &spec, slice(&x), slice(&gradient), gradients);
+    layer_norm::layer_norm_backward(
+        Level::current(),
+        &spec,
+        slice(&x),
+        slice(&gradient),
+        gradients,
+    );
     [
         Some(tensor(dx, x_kind.0)),
         Some(small_tensor(&dweight, weight_kind)),

@@ -3,10 +3,10 @@
 use burn::backend::flex::FlexTensor;
 
 use super::{FlexElement, OperandGradients, Operands, floats, slice, small_tensor, tensor};
+use crate::cpu::activation;
 use crate::cpu::level::Level;
 use crate::cpu::mix::{self, Mix};
 use crate::cpu::resample::{self, Resize};
-use crate::cpu::activation;
 use crate::memory::pool::Buffer;
 use crate::operation::{Call, OPERANDS, Operation, Saved};
 
@@ -18,7 +18,9 @@ pub(super) fn forward<T: FlexElement>(call: &Call, operands: Operands) -> FlexTe
     let mut y = Buffer::<T>::new(call.shape.num_elements());
     match call.operation {
         Operation::Activation(kind) => activation::forward(level, kind, slice(&x), &mut y),
-        Operation::Mix { dims: [_, frames, row] } => {
+        Operation::Mix {
+            dims: [_, frames, row],
+        } => {
             let (temporal, alpha) = (other.to_contiguous(), floats(&alpha));
             let spec = Mix {
                 frames,
@@ -67,7 +69,9 @@ pub(super) fn backward<T: FlexElement>(
             };
             activation::backward(level, kind, slice(&x.to_contiguous()), dy, &mut dx);
         }
-        Operation::Mix { dims: [_, frames, row] } => {
+        Operation::Mix {
+            dims: [_, frames, row],
+        } => {
             let [Some(spatial), Some(temporal), Some(alpha), ..] = saved.operands else {
                 unreachable!("kept for every gradient");
             };

@@ -138,7 +138,11 @@ fn reuse(bytes: usize) -> Option<Block> {
 }
 
 fn map(bytes: usize) -> Block {
-    let unit = if bytes >= LARGE_PAGE { LARGE_PAGE } else { LEAST };
+    let unit = if bytes >= LARGE_PAGE {
+        LARGE_PAGE
+    } else {
+        LEAST
+    };
     let map = MmapMut::map_anon(bytes.next_multiple_of(unit))
         .expect("the system has memory for the result of an operation");
     #[cfg(target_os = "linux")]
@@ -189,7 +193,11 @@ mod tests {
         assert_eq!(share.len(), 48);
         drop(share);
         let again: Vec<Buffer<f32>> = (0..4).map(|_| Buffer::new((1 << 20) - 5)).collect();
-        assert!(again.iter().any(|buffer| buffer.as_ptr() as usize == address));
+        assert!(
+            again
+                .iter()
+                .any(|buffer| buffer.as_ptr() as usize == address)
+        );
         assert!(Buffer::<u16>::new(3).as_ptr().cast::<u8>().align_offset(64) == 0);
         assert!(Buffer::<f32>::new(0).is_empty());
     }

@@ -416,7 +416,10 @@ impl Filler<'_> {
         let source = &self.plan[&self.path.name()];
         let stored = self.weights.info(&source.name).map(|(stored, _)| stored);
         let was_shared = stored.and_then(values::dtype_of) == Some(self.dtype)
-            && matches!(source.transform, Transform::None | Transform::Reshape { .. } | Transform::Rows { .. });
+            && matches!(
+                source.transform,
+                Transform::None | Transform::Reshape { .. } | Transform::Rows { .. }
+            );
         if was_shared {
             let bytes = shape.num_elements() * self.dtype.size();
             self.shared -= bytes;

@@ -150,7 +150,10 @@ fn f32_parameters_share_the_pages_of_the_file() {
     assert_eq!(data.bytes().as_ptr(), file.as_ptr());
     let (loaded, report) = load(net(2), &weights, &Identity, &LoadOptions::new("net")).unwrap();
     // Weights of layers are rearranged for the device, everything else is shared.
-    assert_eq!(report.copied_bytes + report.shared_bytes, 4 * report.elements);
+    assert_eq!(
+        report.copied_bytes + report.shared_bytes,
+        4 * report.elements
+    );
     assert!(report.shared_bytes > 0);
     // Removing the file or dropping the handle does not take the values away.
     std::fs::remove_file(&path).unwrap();
@@ -163,10 +166,7 @@ fn f32_parameters_share_the_pages_of_the_file() {
 fn loading_does_not_hold_the_weights_twice() {
     let resident = || -> usize {
         let text = std::fs::read_to_string("/proc/self/status").unwrap();
-        let line = text
-            .lines()
-            .find(|line| line.starts_with("VmRSS"))
-            .unwrap();
+        let line = text.lines().find(|line| line.starts_with("VmRSS")).unwrap();
         line.split_whitespace()
             .nth(1)
             .unwrap()

@@ -19,8 +19,8 @@ mod spatial_transformer;
 pub mod temporal;
 mod timestep_embedding;
 
-pub(crate) use arrange::is_arranged;
 pub use arrange::arrange;
+pub(crate) use arrange::is_arranged;
 pub use attention::{Attention, AttentionConfig};
 pub use conv::Conv2d;
 pub use embedding::Embedding;

@@ -123,7 +123,11 @@ impl<'a, T: Element> Window<'a, T> {
     ) -> Self {
         let pixels = batch * source.iter().product::<usize>();
         for (input, channels) in inputs.into_iter().zip(channels) {
-            assert_eq!(input.len(), pixels * channels, "a tensor of the window's shape");
+            assert_eq!(
+                input.len(),
+                pixels * channels,
+                "a tensor of the window's shape"
+            );
         }
         Self {
             batch,
@@ -136,7 +140,12 @@ impl<'a, T: Element> Window<'a, T> {
 
     /// Positions of the kernel.
     pub(super) fn positions(&self) -> usize {
-        self.batch * self.tables.iter().map(|table| table.positions).product::<usize>()
+        self.batch
+            * self
+                .tables
+                .iter()
+                .map(|table| table.positions)
+                .product::<usize>()
     }
 
     /// Values under the kernel: taps, then channels.
@@ -196,13 +205,18 @@ impl<'a, T: Element> Window<'a, T> {
     #[inline(always)]
     fn pixel(&self, cursor: &Cursor, tap: [usize; 3]) -> Option<usize> {
         let mut pixel = cursor.sample;
-        for axis in 0..3 {
-            let table = &self.tables[axis];
-            let source = table.source[cursor.position[axis] * table.taps + tap[axis]];
+        let axes = self
+            .tables
+            .iter()
+            .zip(self.source)
+            .zip(cursor.position)
+            .zip(tap);
+        for (((table, size), position), tap) in axes {
+            let source = table.source[position * table.taps + tap];
             if source == OUTSIDE {
                 return None;
             }
-            pixel = pixel * self.source[axis] + source as usize;
+            pixel = pixel * size + source as usize;
         }
         Some(pixel)
     }

@@ -103,7 +103,10 @@ impl Winograd {
     }
 
     fn if_fitting(self, is_image: bool) -> Option<Self> {
-        let is_square = self.axes.iter().all(|axis| axis.kernel == 3 && axis.stride == 1);
+        let is_square = self
+            .axes
+            .iter()
+            .all(|axis| axis.kernel == 3 && axis.stride == 1);
         if !(is_image && is_square) {
             return None;
         }
@@ -135,7 +138,9 @@ impl Winograd {
         let [channels, outputs] = [self.input_channels(), self.outputs];
         let kernels = self.transformed_kernels(level, weight);
         let all = self.images * self.tiles().iter().product::<usize>();
-        let strip = (STRIP / (POINTS * (channels + outputs))).max(LANES).min(all.max(1));
+        let strip = (STRIP / (POINTS * (channels + outputs)))
+            .max(LANES)
+            .min(all.max(1));
         let mut values = Buffer::<f32>::new(POINTS * strip * channels);
         let mut sums = Buffer::<f32>::new(POINTS * strip * outputs);
         for start in (0..all).step_by(strip) {
@@ -184,15 +189,19 @@ impl Winograd {
         let point = values.len() / POINTS;
         let channels = self.input_channels();
         let to = Shared::new(values);
-        tiles.clone().into_par_iter().with_min_len(4).for_each(|tile| {
-            let pixels = self.pixels(tile);
-            let start = (tile - tiles.start) * channels;
-            let [first, second] = self.inputs;
-            transform_input(level, x[0], &pixels, [first, start, point], &to);
-            if second > 0 {
-                transform_input(level, x[1], &pixels, [second, start + first, point], &to);
-            }
-        });
+        tiles
+            .clone()
+            .into_par_iter()
+            .with_min_len(4)
+            .for_each(|tile| {
+                let pixels = self.pixels(tile);
+                let start = (tile - tiles.start) * channels;
+                let [first, second] = self.inputs;
+                transform_input(level, x[0], &pixels, [first, start, point], &to);
+                if second > 0 {
+                    transform_input(level, x[1], &pixels, [second, start + first, point], &to);
+                }
+            });
     }
 
     /// The pixels under a tile; none outside.
@@ -223,33 +232,37 @@ impl Winograd {
     ) {
         let [height, width] = self.axes.map(|axis| axis.output());
         let [down, across] = self.tiles();
-        tiles.clone().into_par_iter().with_min_len(4).for_each(|tile| {
-            // As many columns at once as a sink takes.
-            const COLUMNS: usize = 64;
-            let mut lines = [0.0; OUT * OUT * COLUMNS];
-            let (image, place) = (tile / (down * across), tile % (down * across));
-            let (top, left) = (place / across * OUT, place % across * OUT);
-            for start in (0..self.outputs).step_by(COLUMNS) {
-                let columns = start..(start + COLUMNS).min(self.outputs);
-                let from = &sums[(tile - tiles.start) * self.outputs + start..];
-                let size = [columns.len(), strip * self.outputs, COLUMNS];
-                transform_output(level, from, size, &mut lines);
-                for y in top..(top + OUT).min(height) {
-                    let row = (image * height + y) * width + left;
-                    let count = OUT.min(width - left);
-                    sink.write(
-                        level,
-                        Sums {
-                            rows: row..row + count,
-                            columns: columns.clone(),
-                            values: &lines[(y - top) * OUT * COLUMNS..],
-                            stride: COLUMNS,
-                            pair: 0,
-                        },
-                    );
+        tiles
+            .clone()
+            .into_par_iter()
+            .with_min_len(4)
+            .for_each(|tile| {
+                // As many columns at once as a sink takes.
+                const COLUMNS: usize = 64;
+                let mut lines = [0.0; OUT * OUT * COLUMNS];
+                let (image, place) = (tile / (down * across), tile % (down * across));
+                let (top, left) = (place / across * OUT, place % across * OUT);
+                for start in (0..self.outputs).step_by(COLUMNS) {
+                    let columns = start..(start + COLUMNS).min(self.outputs);
+                    let from = &sums[(tile - tiles.start) * self.outputs + start..];
+                    let size = [columns.len(), strip * self.outputs, COLUMNS];
+                    transform_output(level, from, size, &mut lines);
+                    for y in top..(top + OUT).min(height) {
+                        let row = (image * height + y) * width + left;
+                        let count = OUT.min(width - left);
+                        sink.write(
+                            level,
+                            Sums {
+                                rows: row..row + count,
+                                columns: columns.clone(),
+                                values: &lines[(y - top) * OUT * COLUMNS..],
+                                stride: COLUMNS,
+                                pair: 0,
+                            },
+                        );
+                    }
                 }
-            }
-        });
+            });
     }
 }
 

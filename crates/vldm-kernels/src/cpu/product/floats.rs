@@ -30,7 +30,13 @@ pub(super) fn run<L: Left, W: Element>(
             let depth = start..(start + DEPTH).min(task.depth);
             let left_stride = if L::DEPTH_FIRST { ROWS } else { DEPTH };
             let rows_of_left = task.rows.clone();
-            left.copy(task.level, rows_of_left, depth.clone(), left_block, left_stride);
+            left.copy(
+                task.level,
+                rows_of_left,
+                depth.clone(),
+                left_block,
+                left_stride,
+            );
             if shared.is_none() {
                 copy_own(task, right, depth.clone(), own);
             }
@@ -64,7 +70,12 @@ fn copy_own<W: Element>(task: &Task, right: Right<'_, W>, depth: Range<usize>, o
             panel: PANEL * DEPTH,
         };
         let from = &right.values[depth.start * right.columns + columns.start..];
-        copy_panels(task.level, from, shape, &mut own[half * task.half_width() * DEPTH..]);
+        copy_panels(
+            task.level,
+            from,
+            shape,
+            &mut own[half * task.half_width() * DEPTH..],
+        );
     }
 }
 
@@ -138,6 +149,7 @@ impl Block<'_> {
                     // SAFETY: `multiply` checked that the tile lies inside the three blocks, and
                     // a level is only in use on a processor that has its instructions.
                     $(($height, false) => unsafe { $kernel::<$height, DEPTH, 1>(self, row) },
+                    // SAFETY: as above.
                     ($height, true) => unsafe { $kernel::<$height, 1, ROWS>(self, row) },)+
                     _ => unreachable!("no tile has {height} rows"),
                 }
@@ -233,7 +245,10 @@ unsafe fn avx2<const HEIGHT: usize, const ROW: usize, const STEP: usize>(
                 panel = panel.wrapping_add(PANEL);
             }
             for (at, sums) in sums.into_iter().enumerate() {
-                let to = block.sums.as_mut_ptr().add((row + at) * block.stride + column);
+                let to = block
+                    .sums
+                    .as_mut_ptr()
+                    .add((row + at) * block.stride + column);
                 for (half, sum) in sums.into_iter().enumerate() {
                     let to = to.add(half * 8);
                     let sum = if block.adds {

@@ -55,17 +55,24 @@ impl<E: Pod + Send + Sync> Panels<E> {
         let per_half = halves.columns.div_ceil(PANEL);
         let count = per_half * if halves.pair.is_some() { 2 } else { 1 };
         let mut values = Buffer::new(count * panel);
-        values.par_chunks_mut(panel.max(1)).enumerate().for_each(|(index, to)| {
-            let start = index % per_half * PANEL;
-            let width = PANEL.min(halves.columns - start);
-            let offset = if index < per_half { 0 } else { halves.pair.unwrap_or(0) };
-            let shape = PanelShape {
-                columns: right.columns,
-                size: [depth, width],
-                panel,
-            };
-            copy(level, &right.values[offset + start..], shape, to);
-        });
+        values
+            .par_chunks_mut(panel.max(1))
+            .enumerate()
+            .for_each(|(index, to)| {
+                let start = index % per_half * PANEL;
+                let width = PANEL.min(halves.columns - start);
+                let offset = if index < per_half {
+                    0
+                } else {
+                    halves.pair.unwrap_or(0)
+                };
+                let shape = PanelShape {
+                    columns: right.columns,
+                    size: [depth, width],
+                    panel,
+                };
+                copy(level, &right.values[offset + start..], shape, to);
+            });
         Self {
             values,
             panel,

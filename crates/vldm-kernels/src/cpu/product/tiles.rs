@@ -13,7 +13,6 @@ use std::ops::Range;
 use half::bf16;
 
 use super::super::element::{Element, convert_into};
-use super::super::level::Level;
 use super::panels::{PanelShape, Panels};
 use super::{Left, PANEL, ROWS, Right, Sink, Task, scratch};
 
@@ -75,7 +74,11 @@ pub(super) fn run<U: Unit, L: Left, W: Element>(
     let parts = [
         PADDED_ROWS * STRIDE / 2,
         DEPTH * ROWS / 2,
-        if shared.is_some() { 0 } else { stride * DEPTH / 2 },
+        if shared.is_some() {
+            0
+        } else {
+            stride * DEPTH / 2
+        },
         rows.next_multiple_of(STEP) * stride,
     ];
     scratch::with(parts, |[left_block, turned, own, sums]| {
@@ -91,7 +94,13 @@ pub(super) fn run<U: Unit, L: Left, W: Element>(
                 left.copy(task.level, task.rows.clone(), depth.clone(), turned, ROWS);
                 transpose(task.level, turned, [depth.len(), rows], left_block);
             } else {
-                left.copy(task.level, task.rows.clone(), depth.clone(), left_block, STRIDE);
+                left.copy(
+                    task.level,
+                    task.rows.clone(),
+                    depth.clone(),
+                    left_block,
+                    STRIDE,
+                );
             }
             for row in left_block.chunks_exact_mut(STRIDE).take(rows) {
                 row[depth.len()..steps * TILE_DEPTH].fill(bf16::ZERO);
@@ -148,7 +157,12 @@ fn copy_own<W: Element>(task: &Task, right: Right<'_, W>, depth: Range<usize>, o
             panel: PANEL * DEPTH,
         };
         let from = &right.values[depth.start * right.columns + columns.start..];
-        copy_panels(task.level, from, shape, &mut own[half * task.half_width() * DEPTH..]);
+        copy_panels(
+            task.level,
+            from,
+            shape,
+            &mut own[half * task.half_width() * DEPTH..],
+        );
     }
 }
 
@@ -218,9 +232,14 @@ impl Unit for Hardware {
         adds: bool,
     ) {
         debug_assert!(
-            [left.addr(), panel.addr(), sums.addr(), stride * size_of::<f32>()]
-                .iter()
-                .all(|at| at.is_multiple_of(64)),
+            [
+                left.addr(),
+                panel.addr(),
+                sums.addr(),
+                stride * size_of::<f32>()
+            ]
+            .iter()
+            .all(|at| at.is_multiple_of(64)),
             "blocks of tiles lie on cache lines"
         );
         // SAFETY: reads and writes what the caller promises; all tile registers are named.
@@ -283,14 +302,7 @@ impl Unit for Hardware {
         unreachable!("no level of this processor has tiles");
     }
 
-    unsafe fn multiply(
-        _: *const bf16,
-        _: *const bf16,
-        _: usize,
-        _: *mut f32,
-        _: usize,
-        _: bool,
-    ) {
+    unsafe fn multiply(_: *const bf16, _: *const bf16, _: usize, _: *mut f32, _: usize, _: bool) {
         unreachable!("no level of this processor has tiles");
     }
 

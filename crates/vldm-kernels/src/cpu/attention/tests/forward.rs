@@ -138,7 +138,10 @@ fn overlapping_output_is_refused() {
 fn nothing_is_touched_beside_the_operands() {
     use crate::cpu::guarded::Guarded;
 
-    for (spec, at_end) in specs().into_iter().flat_map(|spec| [(spec, false), (spec, true)]) {
+    for (spec, at_end) in specs()
+        .into_iter()
+        .flat_map(|spec| [(spec, false), (spec, true)])
+    {
         for layout in [Layout::Spatial, Layout::Temporal] {
             let case = Case::<f32>::new(spec, layout, 1.0);
             let [q, k, v] = [&case.q, &case.k, &case.v].map(|x| Guarded::new(&x.data, at_end));
@@ -155,7 +158,10 @@ fn nothing_is_touched_beside_the_operands() {
                 let (expected, _) = case.run(level, layout);
                 let mut out = Guarded::new(&vec![GUARD; expected.data.len()], at_end);
                 let strides = expected.strides;
-                let to = TokensMut { data: &mut out, strides };
+                let to = TokensMut {
+                    data: &mut out,
+                    strides,
+                };
                 attention(level, &spec, inputs, to, None);
                 assert!(bits(&out) == bits(&expected.data), "{spec:?} {level:?}");
             }

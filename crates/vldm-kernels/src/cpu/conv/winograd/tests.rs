@@ -7,7 +7,9 @@ use crate::cpu::level::Level;
 
 /// Values of some hundreds, exact in f32.
 fn values(count: usize, step: usize) -> Vec<f32> {
-    (0..count).map(|i| ((i * step) % 23) as f32 / 8.0 - 1.375).collect()
+    (0..count)
+        .map(|i| ((i * step) % 23) as f32 / 8.0 - 1.375)
+        .collect()
 }
 
 /// The convolution by its definition, in f64; `reversed` reads the kernel backwards.

@@ -8,8 +8,8 @@ use half::bf16;
 
 use super::super::super::element::{Element, convert_into};
 use super::super::super::level::Level;
-use super::super::{Left, PANEL, Right, Sink, Sums, Task};
 use super::super::panels::{Halves, Panels};
+use super::super::{Left, PANEL, Right, Sink, Sums, Task};
 use super::{Hardware, STEP, STRIDE, TILE_DEPTH, Unit, copy_panels, run};
 
 /// The tile instructions' arithmetic, one element at a time.
@@ -34,7 +34,8 @@ impl Unit for Plain {
                     let mut sum = if adds { *to } else { 0.0 };
                     for depth in 0..steps * TILE_DEPTH {
                         let pair = depth / 2 * 2 * PANEL + 2 * column + depth % 2;
-                        sum += (*left.add(row * STRIDE + depth)).widen() * (*panel.add(pair)).widen();
+                        sum +=
+                            (*left.add(row * STRIDE + depth)).widen() * (*panel.add(pair)).widen();
                     }
                     *to = sum;
                 }
@@ -99,11 +100,14 @@ impl Sink for Collect {
     }
 }
 
+/// Small integers: every sum of products is exact, in any order.
+fn integers(count: usize, step: usize) -> Vec<f32> {
+    (0..count).map(|i| ((i * step) % 7) as f32 - 3.0).collect()
+}
+
 fn check<U: Unit>([rows, depth, columns]: [usize; 3], paired: bool) {
-    // Small integers: every sum is exact, in any order.
-    let value = |i: usize, step: usize| ((i * step) % 7) as f32 - 3.0;
-    let left: Vec<f32> = (0..rows * depth).map(|i| value(i, 5)).collect();
-    let right: Vec<f32> = (0..depth * columns).map(|i| value(i, 3)).collect();
+    let left = integers(rows * depth, 5);
+    let right = integers(depth * columns, 3);
     let pair = paired.then_some(columns / 2);
     let half = pair.unwrap_or(columns);
     // An inner block of the outputs, as tasks have them.
@@ -114,14 +118,20 @@ fn check<U: Unit>([rows, depth, columns]: [usize; 3], paired: bool) {
         pair,
         depth,
     };
-    let halves = Halves { columns: half, pair };
+    let halves = Halves {
+        columns: half,
+        pair,
+    };
     let all = Right {
         values: &right,
         columns,
     };
     let panels = Panels::new(copy_panels, Level::best(), all, halves);
     let both = [Some(&panels), None];
-    for (first, panels) in [false, true].into_iter().flat_map(|first| both.map(|p| (first, p))) {
+    for (first, panels) in [false, true]
+        .into_iter()
+        .flat_map(|first| both.map(|p| (first, p)))
+    {
         let sink = Collect {
             columns,
             pair,
@@ -132,27 +142,41 @@ fn check<U: Unit>([rows, depth, columns]: [usize; 3], paired: bool) {
             columns,
         };
         if first {
-            let left = Matrix::<true> { values: &left, depth };
+            let left = Matrix::<true> {
+                values: &left,
+                depth,
+            };
             run::<U, _, _>(&task, &left, from, panels, &sink);
         } else {
-            let left = Matrix::<false> { values: &left, depth };
+            let left = Matrix::<false> {
+                values: &left,
+                depth,
+            };
             run::<U, _, _>(&task, &left, from, panels, &sink);
         }
         let got = sink.to.into_inner().unwrap();
         for row in task.rows.clone() {
-            for column in task.columns.clone().chain(pair.into_iter().flat_map(|pair| {
-                task.columns.clone().map(move |column| column + pair)
-            })) {
-                let products = (0..depth).map(|d| left[row * depth + d] * right[d * columns + column]);
+            let paired = pair.map(|pair| task.columns.start + pair..task.columns.end + pair);
+            for column in task.columns.clone().chain(paired.into_iter().flatten()) {
+                let products =
+                    (0..depth).map(|d| left[row * depth + d] * right[d * columns + column]);
                 let expected: f32 = products.sum();
-                assert_eq!(got[row * columns + column], expected, "row {row}, column {column}");
+                let got = got[row * columns + column];
+                assert_eq!(got, expected, "row {row}, column {column}");
             }
         }
     }
 }
 
 fn check_shapes<U: Unit>() {
-    for shape in [[1, 1, 1], [3, 5, 7], [32, 32, 32], [33, 64, 65], [100, 300, 70], [200, 513, 34]] {
+    for shape in [
+        [1, 1, 1],
+        [3, 5, 7],
+        [32, 32, 32],
+        [33, 64, 65],
+        [100, 300, 70],
+        [200, 513, 34],
+    ] {
         check::<U>(shape, false);
     }
     check::<U>([40, 70, 50], true);
