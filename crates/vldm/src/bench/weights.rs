@@ -4,6 +4,7 @@ use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
 use crate::checkpoint::count_parameters;
+pub(super) use crate::nn::Cast;
 use crate::nn::arrange;
 use crate::rng::{Draw, NoiseKey, Stage};
 
@@ -40,18 +41,6 @@ pub(super) struct Learn;
 impl ModuleMapper for Learn {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         param.map(|values| values.autodiff().require_grad())
-    }
-}
-
-/// Casts every parameter. Under autodiff the gradient flows back to the parameter that was cast.
-pub(super) struct Cast(pub(super) DType);
-
-impl ModuleMapper for Cast {
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        param.map(|values| match values.dtype() == self.0 {
-            true => values,
-            false => values.cast(self.0),
-        })
     }
 }
 

@@ -11,7 +11,7 @@ use crate::autoencoder::{Autoencoder, TemporalDecoderLayers};
 use crate::checkpoint::key_map::{AutoencoderKeys, ClipTextKeys, Identity, KeyMap, UNetKeys};
 use crate::checkpoint::{LoadOptions, LoadReport, Weights, count_parameters, load as fill};
 use crate::error::{Error, Result};
-use crate::nn::{Init, arrange};
+use crate::nn::{Cast, Init, arrange};
 use crate::text::{ClipTextEncoder, ClipVisionEncoder, PadToken, Tokenizer};
 use crate::unet::{TemporalConfig, TemporalLayers, UNet};
 
@@ -116,6 +116,11 @@ impl Loader<'_> {
         Ok(module)
     }
 
+    /// A module that keeps its random weights, as a loaded one holds them.
+    fn random<M: Module>(&self, module: M) -> M {
+        arrange(module.map(&mut Cast(self.settings.dtype)))
+    }
+
     /// The weights of a part that has a folder of its own.
     fn folder(&self, names: &[&str]) -> Result<Weights> {
         let path = match &self.source {
@@ -144,7 +149,10 @@ impl Loader<'_> {
         let layers = own.map(|temporal| TemporalLayers::new(&config, temporal, &self.init));
         let shared = layers.is_some();
         let (module, mut temporal) = match self.source.clone() {
-            Source::Random(_) => (arrange(module), layers.map(arrange)),
+            Source::Random(_) => (
+                self.random(module),
+                layers.map(|layers| self.random(layers)),
+            ),
             Source::SingleFile(file, weights) => {
                 let module = self.fill(module, ("unet", true), &weights, &file.unet_keys())?;
                 let keys = file.temporal_keys();
@@ -207,7 +215,10 @@ impl Loader<'_> {
         let shared = layers.is_some();
         let names = ("autoencoder", "decoder, temporal layers");
         let (module, temporal) = match self.source.clone() {
-            Source::Random(_) => (arrange(module), layers.map(arrange)),
+            Source::Random(_) => (
+                self.random(module),
+                layers.map(|layers| self.random(layers)),
+            ),
             Source::SingleFile(file, weights) => {
                 let keys = file.autoencoder_keys();
                 let module = self.fill(module, (names.0, true), &weights, &keys)?;
@@ -239,7 +250,7 @@ impl Loader<'_> {
         };
         let module = ClipTextEncoder::new(config, &self.init);
         let module = match self.source.clone() {
-            Source::Random(_) => arrange(module),
+            Source::Random(_) => self.random(module),
             Source::SingleFile(file, weights) => {
                 let keys = file.text_keys().unwrap_or_else(|| Box::new(Identity));
                 self.fill(module, ("text encoder", true), &weights, &*keys)?
@@ -262,7 +273,7 @@ impl Loader<'_> {
         };
         let module = ClipVisionEncoder::new(config, &self.init);
         let module = match self.source.clone() {
-            Source::Random(_) => arrange(module),
+            Source::Random(_) => self.random(module),
             Source::SingleFile(file, weights) => match file.vision_keys() {
                 Some(keys) => self.fill(module, ("image encoder", true), &weights, &keys)?,
                 None => return Ok(None),

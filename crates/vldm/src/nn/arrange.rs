@@ -1,7 +1,7 @@
 //! Weights in the order in which the device reads them.
 
 use burn::module::{Module, ModuleMapper, Param};
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor};
 
 /// The same module with the weights of its convolutions and linear layers laid out as the device
 /// reads them, one at a time: layers compute the same without it, but rearrange their weight at
@@ -38,5 +38,18 @@ impl ModuleMapper for Arranger {
             Some(container) if is_arranged(container) => param.map(vldm_kernels::arrange),
             _ => param,
         }
+    }
+}
+
+/// Casts every parameter. Under autodiff the gradient flows back to the parameter that was cast.
+#[derive(Debug)]
+pub(crate) struct Cast(pub(crate) DType);
+
+impl ModuleMapper for Cast {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        param.map(|values| match values.dtype() == self.0 {
+            true => values,
+            false => values.cast(self.0),
+        })
     }
 }

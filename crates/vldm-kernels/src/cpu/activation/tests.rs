@@ -1,3 +1,5 @@
+//! Against the definitions in f64, on every level, forward and backward.
+
 use half::bf16;
 
 use super::*;

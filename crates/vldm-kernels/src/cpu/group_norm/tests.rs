@@ -1,3 +1,5 @@
+//! Against plain loops in f64: groups across the border of two inputs, offsets, threads and batches.
+
 use half::bf16;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Against plain loops in f64, forward and backward.
+
 use half::bf16;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Elementary functions against f64 over their whole range.
+
 use super::*;
 
 fn ulps(actual: f32, expected: f64) -> f64 {

@@ -1,3 +1,5 @@
+//! Blends and sums against plain loops, forward and backward.
+
 use half::bf16;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Sums over rows, and what the tests of normalisations share.
+
 use half::bf16;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! AdamW and sums of squares against f64.
+
 use super::*;
 use crate::cpu::norm::tests::{Noise, assert_close, on_any_threads, wide};
 use crate::operands::AdamW;

@@ -1,3 +1,5 @@
+//! Resizing, padding and joining against plain loops.
+
 use half::bf16;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Gradients against the analytic ones in f64.
+
 use super::reference::{Reference, ReferenceGradients};
 use super::*;
 use crate::cpu::attention::{Gradients, Saved, attention_backward};

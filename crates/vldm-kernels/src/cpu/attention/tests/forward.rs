@@ -1,3 +1,5 @@
+//! Outputs against plain loops; limits, bits and what lies beside the operands.
+
 use super::reference::Reference;
 use super::*;
 
