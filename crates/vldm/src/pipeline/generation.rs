@@ -247,6 +247,10 @@ impl<'m> Generation<'m> {
             let progress = Progress::Finished(Box::new(sample));
             return Ok((progress, State::BetweenSamples));
         }
+        if run.chunk == 0 {
+            // The decoder has no use for memory of the sizes that the U-Net asked for.
+            vldm_kernels::memory::pool::release_idle();
+        }
         let ranges = chunks.chunk(run.chunk);
         let progress = Progress::Decoded {
             sample: self.next_sample,

@@ -7,6 +7,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use super::super::arrange::Weight;
 use super::super::element::Element;
 use super::super::level::Level;
+use super::winograd::Winograd;
 use super::{Additions, Axis, Conv, forward, input_gradient, linear_geglu, weight_gradient};
 
 struct Numbers(ChaCha8Rng);
@@ -221,11 +222,11 @@ fn expected<T: Element>(case: &Case<T>) -> Expected {
     Expected { y, dx, dweight }
 }
 
-fn assert_near<T: Element>(name: &str, got: &[T], expected: &[f64], depth: usize) {
+fn assert_near<T: Element>(name: &str, got: &[T], expected: &[f64], accuracy: f64) {
     assert_eq!(got.len(), expected.len());
     let rounding = if T::IS_HALF { 1.0 / 256.0 } else { 0.0 };
     for (at, (got, expected)) in got.iter().zip(expected).enumerate() {
-        let bound = 4e-6 * (depth as f64).sqrt() + (1e-6 + rounding) * expected.abs();
+        let bound = accuracy + (1e-6 + rounding) * expected.abs();
         let error = (f64::from(got.widen()) - expected).abs();
         assert!(
             error <= bound,
@@ -236,27 +237,37 @@ fn assert_near<T: Element>(name: &str, got: &[T], expected: &[f64], depth: usize
 
 fn check<T: Element>(case: &Case<T>, level: Level) {
     let expected = expected(case);
+    let Conv {
+        inputs, outputs, ..
+    } = case.conv;
+    // Errors grow with the root of what is summed, and a transform adds its own.
+    let accuracy = |transformed: bool, depth: usize| {
+        let unit = if transformed { 1e-5 } else { 1e-6 };
+        unit * (depth as f64).sqrt()
+    };
+    let transformed = Winograd::forward(&case.conv).is_some();
     let depth = case.conv.taps() * case.conv.input_channels();
-    assert_near("y", &case.forward(level), &expected.y, depth);
+    assert_near(
+        "y",
+        &case.forward(level),
+        &expected.y,
+        accuracy(transformed, depth),
+    );
+
     let [first, second] = case.input_gradient(level);
-    let [a, b] = case.conv.inputs;
+    let [a, b] = inputs;
     let mut joined = Vec::with_capacity(expected.dx.len());
     for row in 0..case.conv.scaled_positions() {
         joined.extend_from_slice(&first[row * a..][..a]);
         joined.extend_from_slice(&second[row * b..][..b]);
     }
-    assert_near(
-        "dx",
-        &joined,
-        &expected.dx,
-        case.conv.taps() * case.conv.outputs,
-    );
-    assert_near(
-        "dweight",
-        &case.weight_gradient(level),
-        &expected.dweight,
-        case.conv.positions(),
-    );
+    let transformed = Winograd::backward(&case.conv).is_some();
+    let depth = case.conv.taps() * outputs;
+    assert_near("dx", &joined, &expected.dx, accuracy(transformed, depth));
+
+    let got = case.weight_gradient(level);
+    let depth = case.conv.positions();
+    assert_near("dweight", &got, &expected.dweight, accuracy(false, depth));
 }
 
 #[test]
