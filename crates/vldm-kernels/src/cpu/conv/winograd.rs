@@ -3,7 +3,7 @@
 //! An output tile of 4×4 is an inverse transform of products, element by element, of transforms
 //! of the 6×6 inputs under it and of the kernel: F(4×4, 3×3). The sums over input channels are
 //! then 36 matrix products, one per element of a tile. What is saved is paid for in rounding: an
-//! output differs from the direct sum by some 1e-6 of its size.
+//! output differs from the direct sum by some 1e-6 of the outputs' standard deviation.
 //!
 //! # Source
 //! Lavin and Gray 2016 (arXiv:1509.09308), section 4.3.
