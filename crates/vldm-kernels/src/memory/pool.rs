@@ -125,16 +125,45 @@ impl Block {
     }
 }
 
-/// The idle block that fits `bytes` best, if one is not much too large.
+impl Idle {
+    /// The block that fits `bytes` best, if one is not much too large.
+    fn take(&mut self, bytes: usize) -> Option<Block> {
+        let fits = |block: &Block| (bytes..=bytes + bytes / 4).contains(&block.len());
+        let best = (0..self.blocks.len())
+            .filter(|&at| fits(&self.blocks[at]))
+            .min_by_key(|&at| self.blocks[at].len())?;
+        let block = self.blocks.remove(best);
+        self.bytes -= block.len();
+        Some(block)
+    }
+
+    /// Keeps a block; returns those that are then too many.
+    fn keep(&mut self, block: Block) -> Vec<Block> {
+        self.bytes += block.len();
+        self.blocks.push(block);
+        let mut surplus = Vec::new();
+        while self.bytes > MOST_IDLE {
+            let oldest = self.blocks.remove(0);
+            self.bytes -= oldest.len();
+            surplus.push(oldest);
+        }
+        surplus
+    }
+}
+
 fn reuse(bytes: usize) -> Option<Block> {
-    let mut idle = IDLE.lock().expect("no holder of the lock panics");
-    let fits = |block: &Block| (bytes..=bytes + bytes / 4).contains(&block.len());
-    let best = (0..idle.blocks.len())
-        .filter(|&at| fits(&idle.blocks[at]))
-        .min_by_key(|&at| idle.blocks[at].len())?;
-    let block = idle.blocks.remove(best);
-    idle.bytes -= block.len();
-    Some(block)
+    IDLE.lock()
+        .expect("no holder of the lock panics")
+        .take(bytes)
+}
+
+fn give_back(block: Block) {
+    let surplus = IDLE
+        .lock()
+        .expect("no holder of the lock panics")
+        .keep(block);
+    // Unmapped after the lock is released.
+    drop(surplus);
 }
 
 fn map(bytes: usize) -> Block {
@@ -153,20 +182,6 @@ fn map(bytes: usize) -> Block {
     Block::Pages(map)
 }
 
-fn give_back(block: Block) {
-    let mut dropped = Vec::new();
-    let mut idle = IDLE.lock().expect("no holder of the lock panics");
-    idle.bytes += block.len();
-    idle.blocks.push(block);
-    while idle.bytes > MOST_IDLE {
-        let oldest = idle.blocks.remove(0);
-        idle.bytes -= oldest.len();
-        dropped.push(oldest);
-    }
-    // Unmapped after the lock is released.
-    drop(idle);
-}
-
 /// Returns all idle memory to the system, e.g. between the stages of a pipeline.
 pub fn release_idle() {
     let blocks = {
@@ -182,23 +197,39 @@ mod tests {
     use super::*;
 
     #[test]
-    fn buffers_are_aligned_and_reused() {
+    fn buffers_are_aligned_and_live_as_long_as_their_shares() {
         let mut first = Buffer::<f32>::new(1 << 20);
         first.fill(1.0);
-        let address = first.as_ptr() as usize;
-        assert!(address.is_multiple_of(64));
+        assert!((first.as_ptr() as usize).is_multiple_of(64));
         let bytes = first.into_bytes();
         let share = bytes.slice(16..64);
         drop(bytes);
-        assert_eq!(share.len(), 48);
-        drop(share);
-        let again: Vec<Buffer<f32>> = (0..4).map(|_| Buffer::new((1 << 20) - 5)).collect();
-        assert!(
-            again
-                .iter()
-                .any(|buffer| buffer.as_ptr() as usize == address)
-        );
+        assert_eq!(share, bytemuck::cast_slice::<f32, u8>(&[1.0; 12]));
         assert!(Buffer::<u16>::new(3).as_ptr().cast::<u8>().align_offset(64) == 0);
         assert!(Buffer::<f32>::new(0).is_empty());
+    }
+
+    #[test]
+    fn what_fits_is_reused_and_the_oldest_goes_first() {
+        let mut idle = Idle {
+            blocks: Vec::new(),
+            bytes: 0,
+        };
+        let (small, large) = (map(LEAST), map(4 * LARGE_PAGE));
+        let address = |block: &Block| match block {
+            Block::Lines(lines) => lines.as_ptr().addr(),
+            Block::Pages(map) => map.as_ptr().addr(),
+        };
+        let (first, second) = (address(&small), address(&large));
+        assert!(idle.keep(small).is_empty() && idle.keep(large).is_empty());
+        assert!(idle.take(LARGE_PAGE).is_none());
+        assert_eq!(
+            idle.take(4 * LARGE_PAGE - 5).map(|block| address(&block)),
+            Some(second)
+        );
+        assert_eq!(idle.bytes, LEAST);
+        // Mapped, never touched: no memory is used.
+        let surplus = idle.keep(map(MOST_IDLE));
+        assert_eq!(surplus.iter().map(address).collect::<Vec<_>>(), [first]);
     }
 }
