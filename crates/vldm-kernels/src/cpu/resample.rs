@@ -212,7 +212,7 @@ pub fn concat<T: Element>(channels: [usize; 2], x: [&[T]; 2], y: &mut [T]) {
         });
 }
 
-/// Gradient of [`concat`]: takes the rows apart.
+/// Gradient of [`concat()`]: takes the rows apart.
 ///
 /// # Shapes
 /// - `y`: `[rows, c0 + c1]`
