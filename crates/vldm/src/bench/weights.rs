@@ -5,7 +5,7 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 
 use crate::checkpoint::count_parameters;
 pub(super) use crate::nn::Cast;
-use crate::nn::arrange;
+use crate::nn::arrange_as;
 use crate::rng::{Draw, NoiseKey, Stage};
 
 /// How many parameters there are, and what they take.
@@ -32,7 +32,7 @@ impl Parameters {
 
 /// Makes every parameter's values, one at a time, in `dtype`, as a loaded model holds them.
 pub(super) fn materialised<M: Module>(module: M, dtype: DType) -> M {
-    arrange(module.map(&mut Cast(dtype)))
+    arrange_as(module, dtype)
 }
 
 /// Has every parameter's gradient computed from now on.

@@ -11,7 +11,7 @@ use crate::autoencoder::{Autoencoder, TemporalDecoderLayers};
 use crate::checkpoint::key_map::{AutoencoderKeys, ClipTextKeys, Identity, KeyMap, UNetKeys};
 use crate::checkpoint::{LoadOptions, LoadReport, Weights, count_parameters, load as fill};
 use crate::error::{Error, Result};
-use crate::nn::{Cast, Init, arrange};
+use crate::nn::{Init, arrange_as};
 use crate::text::{ClipTextEncoder, ClipVisionEncoder, PadToken, Tokenizer};
 use crate::unet::{TemporalConfig, TemporalLayers, UNet};
 
@@ -118,7 +118,7 @@ impl Loader<'_> {
 
     /// A module that keeps its random weights, as a loaded one holds them.
     fn random<M: Module>(&self, module: M) -> M {
-        arrange(module.map(&mut Cast(self.settings.dtype)))
+        arrange_as(module, self.settings.dtype)
     }
 
     /// The weights of a part that has a folder of its own.

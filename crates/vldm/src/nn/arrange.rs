@@ -10,6 +10,15 @@ pub fn arrange<M: Module>(module: M) -> M {
     module.map(&mut Arranger::default())
 }
 
+/// As [`arrange`], in another data type. Parameters that have no values yet get them one at a time,
+/// so that no more than one of them is ever held twice.
+pub(crate) fn arrange_as<M: Module>(module: M, dtype: DType) -> M {
+    module.map(&mut Arranger {
+        containers: Vec::new(),
+        dtype: Some(dtype),
+    })
+}
+
 /// Whether a parameter of such a container (as a [`ModuleMapper`] is told) is a weight that
 /// [`vldm_kernels::arrange`] is for.
 pub(crate) fn is_arranged(container: &str) -> bool {
@@ -22,6 +31,8 @@ pub(crate) fn is_arranged(container: &str) -> bool {
 #[derive(Default)]
 struct Arranger {
     containers: Vec<String>,
+    /// The parameters' own, unless given.
+    dtype: Option<DType>,
 }
 
 impl ModuleMapper for Arranger {
@@ -34,6 +45,10 @@ impl ModuleMapper for Arranger {
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let param = match self.dtype {
+            Some(dtype) => Cast(dtype).map_float(param),
+            None => param,
+        };
         match self.containers.last() {
             Some(container) if is_arranged(container) => param.map(vldm_kernels::arrange),
             _ => param,

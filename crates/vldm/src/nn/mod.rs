@@ -20,7 +20,7 @@ pub mod temporal;
 mod timestep_embedding;
 
 pub use arrange::arrange;
-pub(crate) use arrange::{Cast, is_arranged};
+pub(crate) use arrange::{Cast, arrange_as, is_arranged};
 pub use attention::{Attention, AttentionConfig};
 pub use conv::Conv2d;
 pub use embedding::Embedding;
