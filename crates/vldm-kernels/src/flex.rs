@@ -121,6 +121,11 @@ fn present(tensor: &FlexTensor) -> bool {
     tensor.layout().num_elements() > 0
 }
 
+/// The elements of the second part of an input, which may be absent.
+fn part<T: FlexElement>(tensor: &FlexTensor) -> &[T] {
+    if present(tensor) { slice(tensor) } else { &[] }
+}
+
 /// The values of a small operand in f32.
 fn floats(tensor: &FlexTensor) -> Vec<f32> {
     let tensor = tensor.to_contiguous();

@@ -14,7 +14,7 @@ use std::ops::Range;
 
 use super::element::{Element, convert_into};
 use super::level::Level;
-use super::product::{Left, Right, product};
+use super::product::{Left, Right, Sink, in_tiles, product};
 pub use sinks::Additions;
 use sinks::{Gated, Output, Split};
 pub use window::Axis;
@@ -80,16 +80,11 @@ pub fn forward<T: Element, W: Element>(
     y: &mut [T],
 ) {
     let sink = Output::new(y, conv.outputs, additions);
-    if let Some(winograd) = Winograd::forward(conv).filter(|_| !has_tiles::<T>(level)) {
+    if let Some(winograd) = Winograd::forward(conv).filter(|_| !in_tiles(level, T::IS_HALF)) {
         return winograd.run(level, x, weight, &sink);
     }
     let left = Columns(Window::forward(conv.batch, &conv.axes, x, conv.inputs));
-    let right = Right {
-        values: weight,
-        columns: conv.outputs,
-    };
-    let size = [left.0.positions(), left.0.values()];
-    product(level, T::IS_HALF, size, &left, right, &sink);
+    left.times(level, weight, conv.outputs, &sink);
 }
 
 /// A linear layer whose output's first half is multiplied by the GELU (erf) of its second half.
@@ -113,13 +108,8 @@ pub fn linear_geglu<T: Element, W: Element>(
         [x, &[]],
         conv.inputs,
     ));
-    let right = Right {
-        values: weight,
-        columns: conv.outputs,
-    };
-    let size = [left.0.positions(), left.0.values()];
     let sink = Gated::new(y, conv.outputs / 2, bias);
-    product(level, T::IS_HALF, size, &left, right, &sink);
+    left.times(level, weight, conv.outputs, &sink);
 }
 
 /// The gradient of the (scaled) input.
@@ -136,16 +126,11 @@ pub fn input_gradient<T: Element, W: Element>(
     dx: [&mut [T]; 2],
 ) {
     let sink = Split::new(dx, conv.inputs);
-    if let Some(winograd) = Winograd::backward(conv).filter(|_| !has_tiles::<T>(level)) {
+    if let Some(winograd) = Winograd::backward(conv).filter(|_| !in_tiles(level, T::IS_HALF)) {
         return winograd.run(level, [dy, &[]], weight, &sink);
     }
     let left = Columns(Window::backward(conv.batch, &conv.axes, dy, conv.outputs));
-    let right = Right {
-        values: weight,
-        columns: conv.input_channels(),
-    };
-    let size = [left.0.positions(), left.0.values()];
-    product(level, T::IS_HALF, size, &left, right, &sink);
+    left.times(level, weight, conv.input_channels(), &sink);
 }
 
 /// The gradient of the weight.
@@ -171,13 +156,20 @@ pub fn weight_gradient<T: Element>(
     product(level, T::IS_HALF, size, &left, right, &sink);
 }
 
-/// Whether products of `T` run in tiles, which leave a transform nothing to save.
-fn has_tiles<T: Element>(level: Level) -> bool {
-    T::IS_HALF && level == Level::Amx
-}
-
 /// A window as the operand whose rows are positions.
 struct Columns<'a, T>(Window<'a, T>);
+
+impl<T: Element> Columns<'_, T> {
+    /// The product with a weight `[values, columns]`.
+    fn times<W: Element>(&self, level: Level, weight: &[W], columns: usize, sink: &impl Sink) {
+        let right = Right {
+            values: weight,
+            columns,
+        };
+        let size = [self.0.positions(), self.0.values()];
+        product(level, T::IS_HALF, size, self, right, sink);
+    }
+}
 
 impl<T: Element> Left for Columns<'_, T> {
     const DEPTH_FIRST: bool = false;

@@ -128,7 +128,7 @@ pub(crate) fn product<W: Element>(
         pair: sink.pair(),
         depth,
     };
-    if half && level == Level::Amx {
+    if in_tiles(level, half) {
         let panels = shares.then(|| Panels::new(tiles::copy_panels, level, right, halves));
         let panels = panels.as_ref();
         plan.for_each(|index| {
@@ -139,6 +139,11 @@ pub(crate) fn product<W: Element>(
         let panels = panels.as_ref();
         plan.for_each(|index| floats::run(&task(index), left, right, panels, sink));
     }
+}
+
+/// Whether products of half-precision operands (`half`) run in matrix tiles.
+pub(crate) fn in_tiles(level: Level, half: bool) -> bool {
+    half && level.prefers_half()
 }
 
 /// A block of outputs, over the whole depth.

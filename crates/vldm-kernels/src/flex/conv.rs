@@ -4,8 +4,8 @@ use burn::backend::flex::{FlexTensor, Layout};
 use burn::tensor::{DType, Shape, bf16};
 
 use super::{
-    FlexElement, OperandGradients, Operands, floats, optional_floats, present, slice, small_tensor,
-    tensor, with_layout,
+    FlexElement, OperandGradients, Operands, floats, optional_floats, part, present, slice,
+    small_tensor, tensor, with_layout,
 };
 use crate::cpu::arrange::Weight;
 use crate::cpu::conv::{self, Additions, Conv};
@@ -156,11 +156,6 @@ pub(super) fn forward<T: FlexElement>(conv: &Conv, shape: Shape, operands: Opera
         });
     });
     tensor(y, shape)
-}
-
-/// The second part of an input, which may be absent.
-fn part<T: FlexElement>(tensor: &FlexTensor) -> &[T] {
-    if present(tensor) { slice(tensor) } else { &[] }
 }
 
 /// The gradients of a convolution's operands.

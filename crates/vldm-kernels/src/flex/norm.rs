@@ -3,9 +3,7 @@
 use burn::backend::flex::FlexTensor;
 use burn::tensor::Shape;
 
-use super::{
-    FlexElement, OperandGradients, Operands, floats, present, slice, small_tensor, tensor,
-};
+use super::{FlexElement, OperandGradients, Operands, floats, part, slice, small_tensor, tensor};
 use crate::cpu::group_norm::{self, GroupNorm};
 use crate::cpu::layer_norm::{self, LayerNorm};
 use crate::cpu::level::Level;
@@ -38,10 +36,6 @@ fn with_spec<R>(
         bias: &floats(bias),
         activation,
     })
-}
-
-fn part<T: FlexElement>(tensor: &FlexTensor) -> &[T] {
-    if present(tensor) { slice(tensor) } else { &[] }
 }
 
 /// Group norm; the statistics go with it if the gradient will ask for them.

@@ -270,6 +270,16 @@ fn check<T: Element>(case: &Case<T>, level: Level) {
     assert_near("dweight", &got, &expected.dweight, accuracy(false, depth));
 }
 
+/// An axis whose size three taps keep.
+fn same(size: usize) -> Axis {
+    Axis {
+        before: 1,
+        after: 1,
+        kernel: 3,
+        ..Axis::point(size)
+    }
+}
+
 #[test]
 fn random_shapes_equal_loops() {
     let mut numbers = Numbers::new(1);
@@ -286,12 +296,6 @@ fn random_shapes_equal_loops() {
 #[test]
 fn large_shapes_cross_every_block() {
     let mut numbers = Numbers::new(2);
-    let same = |size: usize| Axis {
-        before: 1,
-        after: 1,
-        kernel: 3,
-        ..Axis::point(size)
-    };
     let conv = Conv {
         batch: 2,
         axes: [Axis::point(1), same(23), same(31)],
@@ -309,12 +313,6 @@ fn large_shapes_cross_every_block() {
 #[test]
 fn bits_depend_on_neither_threads_nor_batch() {
     let mut numbers = Numbers::new(3);
-    let same = |size: usize| Axis {
-        before: 1,
-        after: 1,
-        kernel: 3,
-        ..Axis::point(size)
-    };
     let conv = Conv {
         batch: 3,
         axes: [Axis::point(2), same(13), same(17)],

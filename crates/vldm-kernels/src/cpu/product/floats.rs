@@ -1,10 +1,8 @@
 //! Products in f32.
 
-use std::ops::Range;
-
 use super::super::element::Element;
 use super::super::level::Level;
-use super::panels::{PanelShape, Panels};
+use super::panels::{PanelShape, Panels, copy_step};
 use super::{Left, PANEL, ROWS, Right, Sink, Task, scratch};
 
 /// Depth of a block: a panel of it, and the rows of a tile, stay in the first-level cache.
@@ -38,7 +36,7 @@ pub(super) fn run<L: Left, W: Element>(
                 left_stride,
             );
             if shared.is_none() {
-                copy_own(task, right, depth.clone(), own);
+                copy_step(copy_panels, task, right, depth.clone(), own);
             }
             for (index, panel) in task.panels().enumerate() {
                 let panel = match shared {
@@ -59,24 +57,6 @@ pub(super) fn run<L: Left, W: Element>(
         }
         sink.write(task.level, task.sums(sums));
     });
-}
-
-/// Copies the panels of one task and step.
-fn copy_own<W: Element>(task: &Task, right: Right<'_, W>, depth: Range<usize>, own: &mut [f32]) {
-    for (half, columns) in task.halves().enumerate() {
-        let shape = PanelShape {
-            columns: right.columns,
-            size: [depth.len(), columns.len()],
-            panel: PANEL * DEPTH,
-        };
-        let from = &right.values[depth.start * right.columns + columns.start..];
-        copy_panels(
-            task.level,
-            from,
-            shape,
-            &mut own[half * task.half_width() * DEPTH..],
-        );
-    }
 }
 
 leveled! {

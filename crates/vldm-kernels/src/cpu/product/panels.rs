@@ -1,11 +1,13 @@
 //! The right operand in panels, once for all tasks.
 
+use std::ops::Range;
+
 use bytemuck::Pod;
 use rayon::prelude::*;
 
 use super::super::element::Element;
 use super::super::level::Level;
-use super::{PANEL, Right};
+use super::{PANEL, Right, Task};
 use crate::memory::pool::Buffer;
 
 /// Depths that panels are padded to: a step of the tile unit.
@@ -84,5 +86,31 @@ impl<E: Pod + Send + Sync> Panels<E> {
     pub(super) fn from(&self, [half, place]: [usize; 2], start: usize) -> &[E] {
         let index = half * self.per_half + place;
         &self.values[index * self.panel..][start * PANEL..self.panel]
+    }
+}
+
+/// Copies the panels of one task and one step of its depth to `own`, which has room for as deep a
+/// step as there is.
+pub(super) fn copy_step<W: Element, E>(
+    copy: CopyPanels<W, E>,
+    task: &Task,
+    right: Right<'_, W>,
+    depth: Range<usize>,
+    own: &mut [E],
+) {
+    let deepest = own.len() / task.stride();
+    for (half, columns) in task.halves().enumerate() {
+        let shape = PanelShape {
+            columns: right.columns,
+            size: [depth.len(), columns.len()],
+            panel: PANEL * deepest,
+        };
+        let from = &right.values[depth.start * right.columns + columns.start..];
+        copy(
+            task.level,
+            from,
+            shape,
+            &mut own[half * task.half_width() * deepest..],
+        );
     }
 }

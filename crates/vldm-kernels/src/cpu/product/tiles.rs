@@ -8,12 +8,10 @@
 #[cfg(test)]
 mod tests;
 
-use std::ops::Range;
-
 use half::bf16;
 
 use super::super::element::{Element, convert_into};
-use super::panels::{PanelShape, Panels};
+use super::panels::{PanelShape, Panels, copy_step};
 use super::{Left, PANEL, ROWS, Right, Sink, Task, scratch};
 
 /// Depth of a block: a panel of it and the rows of a step stay in the first-level cache.
@@ -106,7 +104,7 @@ pub(super) fn run<U: Unit, L: Left, W: Element>(
                 row[depth.len()..steps * TILE_DEPTH].fill(bf16::ZERO);
             }
             if shared.is_none() {
-                copy_own(task, right, depth.clone(), own);
+                copy_step(copy_panels, task, right, depth.clone(), own);
             }
             for (index, panel) in task.panels().enumerate() {
                 let panel = match shared {
@@ -145,24 +143,6 @@ leveled! {
                 *to = from[at * ROWS + row];
             }
         }
-    }
-}
-
-/// Copies the panels of one task and step.
-fn copy_own<W: Element>(task: &Task, right: Right<'_, W>, depth: Range<usize>, own: &mut [bf16]) {
-    for (half, columns) in task.halves().enumerate() {
-        let shape = PanelShape {
-            columns: right.columns,
-            size: [depth.len(), columns.len()],
-            panel: PANEL * DEPTH,
-        };
-        let from = &right.values[depth.start * right.columns + columns.start..];
-        copy_panels(
-            task.level,
-            from,
-            shape,
-            &mut own[half * task.half_width() * DEPTH..],
-        );
     }
 }
 
