@@ -125,6 +125,16 @@ fn what_we_write_reads_back() {
     assert_eq!(back, vision);
 }
 
+/// Fuzzing found a reader of numbers that was one unit in the last place off.
+#[test]
+fn a_float_keeps_its_last_bit() {
+    for eps in [1e-50, 0.1 + 0.2, 1e-5, f64::MIN_POSITIVE, 123_456.789e-300] {
+        let config = unet(&json!({"norm_eps": eps}));
+        assert_eq!(config.norm_eps, eps);
+        assert_eq!(unet(&config.to_json()), config);
+    }
+}
+
 #[test]
 fn a_wrong_unet_names_the_key_and_what_was_expected() {
     let check = |value, expected: &[&str]| {
