@@ -17,6 +17,7 @@ pub mod preset;
 pub mod rng;
 pub mod sampler;
 pub mod text;
+pub mod train;
 pub mod unet;
 pub mod verify;
 

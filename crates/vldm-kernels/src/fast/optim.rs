@@ -30,11 +30,7 @@ pub fn adamw<const D: usize>(
     ema: Option<&mut Ema>,
     step: AdamWStep,
 ) -> Tensor<D> {
-    let on_slices = takes(&parameter)
-        && parameter.dtype() == DType::F32
-        && gradient.dtype() == DType::F32
-        && !parameter.device().is_autodiff();
-    if !on_slices {
+    if !on_slices(&parameter) || gradient.dtype() != DType::F32 {
         let dims = parameter.dims();
         let flat = [parameter.shape().num_elements()];
         let (parameter, gradient) = (parameter.reshape(flat), gradient.reshape(flat));
@@ -79,6 +75,40 @@ pub fn memory_order<const D: usize>(x: Tensor<D>) -> Tensor<1> {
     Tensor::from_primitive::<Flex>(x.with_layout(layout))
 }
 
+/// The elements of `x` in the order in which those of `like` lie in memory.
+///
+/// # Shapes
+/// - `x`, `like`: any, the same
+/// - returns: `[elements]`
+pub fn memory_order_of<const D: usize>(x: Tensor<D>, like: &Tensor<D>) -> Tensor<1> {
+    let elements = [x.shape().num_elements()];
+    if !on_slices(&x) || !on_slices(like) {
+        return x.reshape(elements);
+    }
+    let like = dense(primitive(like.clone()));
+    let layout = burn::backend::flex::Layout::contiguous(Shape::from(elements));
+    Tensor::from_primitive::<Flex>(laid_out_as(primitive(x), &like).with_layout(layout))
+}
+
+/// The tensor whose elements, in the order in which those of `like` lie in memory, are `flat`:
+/// what [`memory_order_of`] is undone by.
+///
+/// # Shapes
+/// - `flat`: `[elements]`
+/// - returns: shape of `like`
+pub fn from_memory_order<const D: usize>(flat: Tensor<1>, like: &Tensor<D>) -> Tensor<D> {
+    if !on_slices(&flat) || !on_slices(like) {
+        return flat.reshape(like.dims());
+    }
+    let like = dense(primitive(like.clone()));
+    Tensor::from_primitive::<Flex>(dense(primitive(flat)).with_layout(like.layout().clone()))
+}
+
+/// Whether the tensor's elements can be read where they lie.
+fn on_slices<const D: usize>(x: &Tensor<D>) -> bool {
+    takes(x) && x.dtype() == DType::F32 && !x.device().is_autodiff()
+}
+
 /// Sum of the squares of all elements, in f64.
 ///
 /// The order of additions depends on the number of elements and on how they lie in memory, never
@@ -87,7 +117,7 @@ pub fn memory_order<const D: usize>(x: Tensor<D>) -> Tensor<1> {
 /// # Shapes
 /// - `x`: any
 pub fn sum_squares<const D: usize>(x: Tensor<D>) -> f64 {
-    if takes(&x) && x.dtype() == DType::F32 && !x.device().is_autodiff() {
+    if on_slices(&x) {
         return optim::sum_squares(Level::current(), dense(primitive(x)).storage());
     }
     let elements = x.shape().num_elements();

@@ -83,6 +83,19 @@ impl Decoder {
         latents: Tensor<4>,
         temporal: Option<(&TemporalDecoderLayers, &TemporalContext)>,
     ) -> Tensor<4> {
+        self.last(self.before_last(latents, temporal), temporal)
+    }
+
+    /// Everything but the last layer, at which adversarial training weighs its losses.
+    ///
+    /// # Shapes
+    /// - `latents`: as [`Decoder::forward`]
+    /// - returns: `[n, height·factor, width·factor, channels of the last layer's input]`
+    pub(crate) fn before_last(
+        &self,
+        latents: Tensor<4>,
+        temporal: Option<(&TemporalDecoderLayers, &TemporalContext)>,
+    ) -> Tensor<4> {
         let after = |level: Option<&TemporalDecoderLevel>, index: usize, x| match (
             level.and_then(|level| level.resnets.get(index)),
             temporal,
@@ -109,19 +122,35 @@ impl Decoder {
                 x = upsampler.forward(x, [2 * h, 2 * w]);
             }
         }
-        let pixels = self
-            .conv_out
-            .forward(self.conv_norm_out.forward_image(x, Activation::Silu));
+        let features = self.conv_norm_out.forward_image(x, Activation::Silu);
+        match temporal {
+            Some(_) => self.conv_out.forward(features),
+            None => features,
+        }
+    }
+
+    /// The last layer: the convolution over time where there are temporal layers, else the one to
+    /// pixels.
+    ///
+    /// # Shapes
+    /// - `hidden`: from [`Decoder::before_last`]
+    /// - returns: `[n, height·factor, width·factor, image channels]`
+    pub(crate) fn last(
+        &self,
+        hidden: Tensor<4>,
+        temporal: Option<(&TemporalDecoderLayers, &TemporalContext)>,
+    ) -> Tensor<4> {
         match temporal {
             Some((layers, time)) => {
                 layers
                     .time_conv_out
-                    .forward(pixels, time.frames, Epilogue::default())
+                    .forward(hidden, time.frames, Epilogue::default())
             }
-            None => pixels,
+            None => self.conv_out.forward(hidden),
         }
     }
 }
+
 
 impl TemporalDecoderLayers {
     /// Fresh temporal layers for the decoder of `config`.

@@ -54,6 +54,25 @@ impl Codebook {
     }
 }
 
+impl Codebook {
+    /// Replaces each position by its nearest entry for training: the gradient passes through
+    /// unchanged, and the second result is the loss that draws entries and positions together.
+    ///
+    /// # Shapes
+    /// - `x`, first result: `[n, height, width, channels]`
+    /// - second result: a scalar
+    ///
+    /// # Source
+    /// van den Oord et al. 2017 (arXiv:1711.00937), eq. 3.
+    pub(crate) fn quantise(&self, x: Tensor<4>, commitment: f64) -> (Tensor<4>, Tensor<1>) {
+        let entries = self.forward(x.clone().detach());
+        let towards_positions = (entries.clone() - x.clone().detach()).powi_scalar(2).mean();
+        let towards_entries = (x.clone() - entries.clone().detach()).powi_scalar(2).mean();
+        let through = x.clone() + (entries - x).detach();
+        (through, towards_positions + towards_entries * commitment)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

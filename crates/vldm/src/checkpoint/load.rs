@@ -178,7 +178,7 @@ impl Path {
     }
 
     /// Whether the parameter is the weight or bias of a layer whose weight can be arranged.
-    fn is_arranged(&self) -> bool {
+    pub(crate) fn is_arranged(&self) -> bool {
         let container = self.containers.last();
         container.is_some_and(|container| crate::nn::is_arranged(container))
     }

@@ -18,6 +18,7 @@ mod values;
 
 pub use error::{CheckpointError, Mismatch, Misshapen, Missing};
 pub use load::{LoadOptions, LoadReport, count_parameters, load, parameters};
+pub(crate) use load::Path as ModulePath;
 pub use mapped::Weights;
 pub use save::{Metadata, SaveOptions, save, write_atomically, write_tensors};
 

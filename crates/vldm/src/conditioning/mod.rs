@@ -2,5 +2,6 @@
 
 pub mod boxes;
 pub mod clip_image;
+pub mod encoders;
 pub mod frame_rate;
 pub mod labels;

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use burn::module::Module;
 use burn::tensor::{DType, Device};
 
-use super::open::Source;
+use super::open::{CONDITIONS, Source};
 use super::{Model, ModelDescription, VideoAutoencoder, VideoUNet};
 use crate::autoencoder::{Autoencoder, TemporalDecoderLayers};
 use crate::checkpoint::key_map::{AutoencoderKeys, ClipTextKeys, Identity, KeyMap, UNetKeys};
 use crate::checkpoint::{LoadOptions, LoadReport, Weights, count_parameters, load as fill};
+use crate::conditioning::encoders::ConditionEncoders;
 use crate::error::{Error, Result};
 use crate::nn::{Init, arrange_as};
 use crate::text::{ClipTextEncoder, ClipVisionEncoder, PadToken, Tokenizer};
@@ -56,6 +57,10 @@ pub(super) fn parameter_counts(description: &ModelDescription) -> Vec<(&'static 
             count_parameters(&ClipVisionEncoder::new(config, &init)),
         ));
     }
+    if let Some(config) = &description.conditions {
+        let encoders = ConditionEncoders::new(config, &init);
+        counts.push(("encoders of conditions", count_parameters(&encoders)));
+    }
     counts
 }
 
@@ -74,6 +79,7 @@ pub(super) fn load(description: ModelDescription, settings: &LoadSettings) -> Re
     let autoencoder = loader.autoencoder(&description)?;
     let text_encoder = loader.text_encoder(&description)?;
     let image_encoder = loader.image_encoder(&description)?;
+    let conditions = loader.conditions(&description)?;
     let tokenizer = loader.tokenizer(&description)?;
     if let Source::SingleFile(file, weights) = &description.source {
         weights.finish("model", |name| file.is_ignored(name))?;
@@ -85,6 +91,7 @@ pub(super) fn load(description: ModelDescription, settings: &LoadSettings) -> Re
         text_encoder,
         tokenizer,
         image_encoder,
+        conditions,
         device: settings.device.clone(),
         dtype: settings.dtype,
         description,
@@ -283,6 +290,22 @@ impl Loader<'_> {
                 let keys = ClipTextKeys { prefixed: true };
                 self.fill(module, ("image encoder", false), &weights, &keys)?
             }
+        };
+        Ok(Some(module))
+    }
+
+    fn conditions(&mut self, description: &ModelDescription) -> Result<Option<ConditionEncoders>> {
+        let Some(config) = &description.conditions else {
+            return Ok(None);
+        };
+        let module = ConditionEncoders::new(config, &self.init);
+        let module = match &self.source {
+            Source::Pipeline(folder) => {
+                let path = folder.path.join(CONDITIONS).join("model.safetensors");
+                let weights = Weights::open(path)?;
+                self.fill(module, ("encoders of conditions", false), &weights, &Identity)?
+            }
+            _ => self.random(module),
         };
         Ok(Some(module))
     }

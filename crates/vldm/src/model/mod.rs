@@ -25,6 +25,7 @@ use crate::autoencoder::{
     Autoencoder, AutoencoderConfig, TemporalDecoderConfig, TemporalDecoderLayers,
 };
 use crate::checkpoint::LoadReport;
+use crate::conditioning::encoders::{ConditionEncoders, ConditionEncodersConfig};
 use crate::diffusion::Parameterization;
 use crate::error::Result;
 use crate::preset::Preset;
@@ -48,6 +49,8 @@ pub struct ModelDescription {
     pub text_encoder: Option<ClipTextConfig>,
     /// Reads pictures.
     pub image_encoder: Option<ClipVisionConfig>,
+    /// Reads labels, boxes and frame rates.
+    pub conditions: Option<ConditionEncodersConfig>,
     /// Noise levels and how steps are picked from them.
     pub noise: Option<NoiseDescription>,
     /// A file of temporal layers that the stack puts onto the U-Net.
@@ -96,6 +99,8 @@ pub struct Model {
     pub tokenizer: Option<Tokenizer>,
     /// Reads pictures.
     pub image_encoder: Option<ClipVisionEncoder>,
+    /// Reads labels, boxes and frame rates.
+    pub conditions: Option<ConditionEncoders>,
     /// What each load did, in order.
     pub reports: Vec<LoadReport>,
     /// Where the parameters are.

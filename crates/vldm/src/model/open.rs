@@ -1,21 +1,25 @@
 //! From a path to a description.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{
     AutoencoderDescription, ModelDescription, NoiseDescription, StackConfig, UNetDescription,
     UsualSettings, foreign, noise,
 };
-use crate::checkpoint::Weights;
+use crate::checkpoint::{CheckpointError, Weights};
 use crate::checkpoint::config::{
     ClipTextConfig, ClipVisionConfig, DiffusersAutoencoderConfig, DiffusersNoiseConfig,
     DiffusersUNetConfig, Json, ModelFolder, ModelSource,
 };
 use crate::checkpoint::single_file::{Family, SingleFile};
+use crate::conditioning::encoders::ConditionEncodersConfig;
 use crate::diffusion::Parameterization;
 use crate::error::{Error, Result};
 use crate::preset::Preset;
+
+/// The folder of the encoders of labels, boxes and frame rates in a model's folder.
+pub(super) const CONDITIONS: &str = "conditions";
 
 /// Where the weights are.
 #[derive(Debug, Clone)]
@@ -60,6 +64,7 @@ fn empty(path: PathBuf, kind: String, source: Source) -> ModelDescription {
         autoencoder: None,
         text_encoder: None,
         image_encoder: None,
+        conditions: None,
         noise: None,
         temporal_file: None,
         usual: UsualSettings::default(),
@@ -99,6 +104,7 @@ pub(super) fn preset(preset: &Preset, seed: u64) -> Result<ModelDescription> {
             }),
         text_encoder: preset.text_encoder.clone(),
         image_encoder: preset.image_encoder.clone(),
+        conditions: Some(preset.conditions()).filter(|config| !config.is_empty()),
         noise,
         note: Some("this model has random weights: its output means nothing".into()),
         ..empty(path, kind, Source::Random(seed))
@@ -124,7 +130,24 @@ fn pipeline(path: PathBuf, folder: ModelFolder) -> Result<ModelDescription> {
             )?;
         }
     }
+    description.conditions = conditions(&description.path)?;
     Ok(description)
+}
+
+/// The configuration of the encoders of labels, boxes and frame rates, where a folder has them.
+fn conditions(folder: &Path) -> Result<Option<ConditionEncodersConfig>> {
+    let path = folder.join(CONDITIONS).join("config.json");
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let text = std::fs::read_to_string(&path).map_err(|error| CheckpointError::read(&path, error))?;
+    let wrong = |error: &dyn std::fmt::Display| {
+        Error::Config(format!("{}: {error}", path.display()))
+    };
+    let config: ConditionEncodersConfig =
+        serde_json::from_str(&text).map_err(|error| wrong(&error))?;
+    config.validate().map_err(|error| wrong(&error))?;
+    Ok(Some(config))
 }
 
 fn part(path: PathBuf, class_name: String) -> Result<ModelDescription> {

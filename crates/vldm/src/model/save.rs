@@ -6,10 +6,11 @@ use burn::module::Module;
 use burn::tensor::DType;
 use serde_json::{Map, Value, json};
 
+use super::open::CONDITIONS;
 use super::{Model, VideoAutoencoder, VideoUNet, to_foreign};
 use crate::autoencoder::{Autoencoder, TemporalDecoderLayers};
 use crate::checkpoint::key_map::{
-    AttentionNames, AutoencoderKeys, ClipTextKeys, KeyMap, Projection, Source, UNetKeys,
+    AttentionNames, AutoencoderKeys, ClipTextKeys, Identity, KeyMap, Projection, Source, UNetKeys,
 };
 use crate::checkpoint::{
     CheckpointError, Metadata, SaveOptions, save as save_module, write_atomically,
@@ -167,6 +168,11 @@ impl Writer<'_> {
             )?;
             self.index
                 .insert("image_encoder".into(), json!(["transformers", class]));
+        }
+        if let (Some(encoders), Some(config)) = (&model.conditions, &model.description.conditions) {
+            let config = serde_json::to_value(config)
+                .map_err(|error| Error::Config(format!("encoders of conditions: {error}")))?;
+            self.part((CONDITIONS, name), config, encoders, &Identity)?;
         }
         if let Some(noise) = &model.description.noise {
             let config = to_foreign::noise(noise);

@@ -36,6 +36,7 @@ pub use inspection::{Inspection, PartSize, inspect};
 
 use crate::autoencoder::{AutoencoderConfig, TemporalDecoderConfig};
 use crate::conditioning::boxes::BoxEncoderConfig;
+use crate::conditioning::encoders::ConditionEncodersConfig;
 use crate::conditioning::frame_rate::FrameRateConfig;
 use crate::conditioning::labels::LabelEncoderConfig;
 use crate::text::{ClipTextConfig, ClipVisionConfig};
@@ -101,6 +102,16 @@ impl Preset {
     #[must_use]
     pub fn parts(&self) -> Vec<Part> {
         Part::ALL.into_iter().filter(|p| self.has(*p)).collect()
+    }
+
+    /// The encoders of labels, boxes and frame rates.
+    #[must_use]
+    pub fn conditions(&self) -> ConditionEncodersConfig {
+        ConditionEncodersConfig {
+            labels: self.labels.clone(),
+            boxes: self.boxes,
+            frame_rate: self.frame_rate,
+        }
     }
 
     fn has(&self, part: Part) -> bool {

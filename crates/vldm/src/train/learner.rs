@@ -1,0 +1,112 @@
+//! Networks that learn, and the optimiser that moves them.
+
+use std::collections::BTreeMap;
+
+use burn::tensor::DType;
+
+use super::networks::Networks;
+use super::optimizer::{GradientNorms, Optimizer, OptimizerConfig};
+use super::parameters::{accumulate, learn};
+use super::pass::Pass;
+use super::schedule::Schedule;
+
+/// Networks under training.
+#[derive(Debug)]
+pub struct Learner {
+    pub(crate) networks: Networks,
+    pub(crate) optimizer: Optimizer,
+    config: OptimizerConfig,
+    schedule: Schedule,
+    /// Steps asked for, whether or not they were taken: the place in the schedule.
+    pub(crate) done: u64,
+}
+
+/// What one step of the optimiser did.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StepOutcome {
+    /// Mean loss of the step's batches.
+    pub loss: f64,
+    /// Its parts by name.
+    pub parts: BTreeMap<String, f64>,
+    /// Norm of all gradients before clipping.
+    pub gradient_norm: f64,
+    /// The rate of the step.
+    pub learning_rate: f64,
+    /// Whether the parameters moved: not when the loss or a gradient is not finite.
+    pub applied: bool,
+}
+
+impl Learner {
+    /// Parameters that `learns` chooses by name are trained in f32; the others never change and
+    /// are kept in `dtype`.
+    pub fn new(
+        networks: Networks,
+        learns: &dyn Fn(&str) -> bool,
+        dtype: DType,
+        (config, schedule): (OptimizerConfig, Schedule),
+    ) -> Self {
+        Self {
+            networks: learn(networks, learns, dtype),
+            optimizer: Optimizer::default(),
+            config,
+            schedule,
+            done: 0,
+        }
+    }
+
+    /// The networks as they are now, under training.
+    pub fn networks(&self) -> &Networks {
+        &self.networks
+    }
+
+    /// The networks with the averages of the parameters, for looking only.
+    #[must_use]
+    pub fn averaged(&self, dtype: DType) -> Networks {
+        self.optimizer.averaged(self.networks.clone()).frozen(dtype)
+    }
+
+    /// The steps so far.
+    #[must_use]
+    pub fn steps(&self) -> u64 {
+        self.done
+    }
+
+    /// Moves the parameters along the gradients of the passes of one step, each of which has its
+    /// share of it. A step that is not finite is not taken; the schedule goes on all the same.
+    pub fn step(&mut self, passes: Vec<Pass>) -> StepOutcome {
+        let mut pass = Pass::mean(passes);
+        let norms = GradientNorms::of(&pass.gradients);
+        let factor = self.schedule.factor(self.done);
+        let applied = pass.loss.is_finite() && norms.are_finite();
+        if applied {
+            let settings = (&self.config, factor);
+            // The optimiser writes where the parameters lie, if nobody else holds them.
+            let networks = std::mem::replace(&mut self.networks, Networks::none());
+            self.networks = self.optimizer.step(networks, &mut pass.gradients, norms, settings);
+        }
+        self.done += 1;
+        StepOutcome {
+            loss: pass.loss,
+            parts: pass.parts,
+            gradient_norm: norms.networks.hypot(norms.discriminator),
+            learning_rate: self.config.learning_rate * factor,
+            applied,
+        }
+    }
+}
+
+impl Pass {
+    /// One pass of several whose gradients are already their shares.
+    fn mean(passes: Vec<Pass>) -> Pass {
+        let count = passes.len().max(1) as f64;
+        let mut mean = Pass::default();
+        for pass in passes {
+            mean.loss += pass.loss / count;
+            for (name, value) in pass.parts {
+                *mean.parts.entry(name).or_default() += value / count;
+            }
+            accumulate(&mut mean.gradients, pass.gradients);
+        }
+        mean
+    }
+}

@@ -1,0 +1,31 @@
+//! Training: every stage of the paper, from clips to checkpoints.
+//!
+//! A stage is a set of [`Networks`], some of whose parameters learn, and a loss. All diffusion
+//! stages share one loss ([`denoising`]): what they learn from ([`Example`]) differs, not what
+//! they do with it. Two stages are adversarial ([`adversarial`]).
+//!
+//! # Source
+//! Blattmann et al. 2023 (arXiv:2304.08818), sections 3.1–3.4 and appendix H.
+
+pub mod adversarial;
+pub mod denoising;
+mod build;
+mod discriminator;
+mod example;
+mod learner;
+mod networks;
+mod optimizer;
+mod parameters;
+mod pass;
+mod schedule;
+
+pub use build::{Start, fresh_networks, networks_of};
+pub use discriminator::{Discriminator, DiscriminatorConfig};
+pub use example::{
+    Augmentation, Example, Given, LowResolution, TemporalWords, Words, frame_weights,
+};
+pub use learner::{Learner, StepOutcome};
+pub use networks::Networks;
+pub use optimizer::OptimizerConfig;
+pub use pass::{Pass, denoising_pass};
+pub use schedule::{Decay, Schedule};

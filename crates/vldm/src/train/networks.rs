@@ -1,0 +1,62 @@
+//! Everything that takes part in a stage of training, as one tree of parameters.
+
+use burn::module::Module;
+use burn::tensor::DType;
+
+use super::discriminator::Discriminator;
+use super::parameters::plain;
+use crate::autoencoder::{Autoencoder, TemporalDecoderLayers};
+use crate::conditioning::encoders::ConditionEncoders;
+use crate::nn::Cast;
+use crate::text::{ClipTextEncoder, ClipVisionEncoder};
+use crate::unet::{TemporalLayers, UNet};
+
+/// The networks of a stage; the field is the first part of a parameter's name.
+#[derive(Module, Debug)]
+pub struct Networks {
+    /// The image network.
+    pub unet: Option<UNet>,
+    /// Its temporal layers.
+    pub temporal: Option<TemporalLayers>,
+    /// Labels, boxes and frame rates to tokens.
+    pub conditions: Option<ConditionEncoders>,
+    /// Words to tokens.
+    pub text_encoder: Option<ClipTextEncoder>,
+    /// Pictures to tokens.
+    pub image_encoder: Option<ClipVisionEncoder>,
+    /// Between pixels and latents.
+    pub autoencoder: Option<Autoencoder>,
+    /// The decoder's temporal layers.
+    pub temporal_decoder: Option<TemporalDecoderLayers>,
+    /// Tells decoded pictures or clips from true ones.
+    pub discriminator: Option<Discriminator>,
+}
+
+impl Networks {
+    /// No network at all.
+    pub fn none() -> Self {
+        Self {
+            unet: None,
+            temporal: None,
+            conditions: None,
+            text_encoder: None,
+            image_encoder: None,
+            autoencoder: None,
+            temporal_decoder: None,
+            discriminator: None,
+        }
+    }
+
+    /// The same with every parameter read through a cast to `dtype`; gradients flow back to the
+    /// parameters themselves.
+    #[must_use]
+    pub fn working(&self, dtype: DType) -> Self {
+        self.clone().map(&mut Cast(dtype))
+    }
+
+    /// The same for looking only: no gradients, parameters in `dtype`.
+    #[must_use]
+    pub fn frozen(&self, dtype: DType) -> Self {
+        plain(self.clone(), dtype)
+    }
+}

@@ -1,0 +1,98 @@
+//! A module's parameters by name: which of them learn, and their gradients.
+
+use std::collections::BTreeMap;
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::{DType, Gradients, Tensor};
+use vldm_kernels::memory_order_of;
+
+use crate::checkpoint::ModulePath;
+
+/// Gradients by the parameter's name, each `[elements]` in the order in which its parameter lies
+/// in memory.
+pub(crate) type NamedGradients = BTreeMap<String, Tensor<1>>;
+
+/// Prepares a module for training: parameters that `learns` chooses by their names become f32 and
+/// have their gradients computed, all others get the working data type and never do.
+pub(crate) fn learn<M: Module>(module: M, learns: &dyn Fn(&str) -> bool, working: DType) -> M {
+    module.map(&mut Learn {
+        path: ModulePath::default(),
+        learns,
+        working,
+    })
+}
+
+struct Learn<'a> {
+    path: ModulePath,
+    learns: &'a dyn Fn(&str) -> bool,
+    working: DType,
+}
+
+impl ModuleMapper for Learn<'_> {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _name: &str, container: &str) {
+        self.path.exit(container);
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let learns = (self.learns)(&self.path.name());
+        let arranged = self.path.is_arranged();
+        let dtype = if learns { DType::F32 } else { self.working };
+        param.map(|values| {
+            let mut values = values.without_autodiff().cast(dtype);
+            if arranged {
+                values = vldm_kernels::arrange(values);
+            }
+            match learns {
+                true => values.autodiff().require_grad(),
+                false => values,
+            }
+        })
+    }
+}
+
+/// The same module with every parameter a plain tensor in `dtype`, as sampling reads it.
+pub(crate) fn plain<M: Module>(module: M, dtype: DType) -> M {
+    learn(module, &|_| false, dtype)
+}
+
+/// Takes the gradients of a module's parameters.
+pub(crate) fn take_gradients<M: Module>(module: &M, gradients: &mut Gradients) -> NamedGradients {
+    struct Take<'a>(ModulePath, &'a mut Gradients, NamedGradients);
+
+    impl ModuleVisitor for Take<'_> {
+        fn enter_module(&mut self, name: &str, container: &str) {
+            self.0.enter(name, container);
+        }
+
+        fn exit_module(&mut self, _name: &str, container: &str) {
+            self.0.exit(container);
+        }
+
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let value = param.val();
+            if let Some(gradient) = value.grad_remove(self.1) {
+                let flat = memory_order_of(gradient, &value.without_autodiff());
+                self.2.insert(self.0.name(), flat);
+            }
+        }
+    }
+
+    let mut take = Take(ModulePath::default(), gradients, NamedGradients::new());
+    module.visit(&mut take);
+    take.2
+}
+
+/// Adds the second gradients to the first.
+pub(crate) fn accumulate(sum: &mut NamedGradients, more: NamedGradients) {
+    for (name, gradient) in more {
+        let total = match sum.remove(&name) {
+            Some(before) => before + gradient,
+            None => gradient,
+        };
+        sum.insert(name, total);
+    }
+}
