@@ -1,0 +1,20 @@
+//! What a training run writes for people to look at: a line of numbers per step.
+//!
+//! [`MetricsFile`] is the record of the run.
+//! Nothing here computes a loss, reads a clock or knows a network.
+
+mod jsonl;
+mod record;
+
+pub use jsonl::{MetricsFile, read};
+pub use record::{EvaluationRecord, Record, StepRecord};
+
+use std::io;
+use std::path::Path;
+
+use crate::Error;
+
+/// For `map_err`: what was tried with which file.
+fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
+    move |error| Error::Input(format!("cannot {action} `{}`: {error}", path.display()))
+}
