@@ -1,13 +1,17 @@
-//! What a training run writes for people to look at: a line of numbers per step.
+//! What a training run writes for people to look at: a line of numbers per step, the same for
+//! TensorBoard.
 //!
-//! [`MetricsFile`] is the record of the run.
+//! [`MetricsFile`] is the record of the run, from which the rest can be made again. [`EventFile`]
+//! holds the same numbers, and pictures, as TensorBoard reads them.
 //! Nothing here computes a loss, reads a clock or knows a network.
 
 mod jsonl;
 mod record;
+mod tensorboard;
 
 pub use jsonl::{MetricsFile, read};
 pub use record::{EvaluationRecord, Record, StepRecord};
+pub use tensorboard::{EventFile, Moment, event_file_name};
 
 use std::io;
 use std::path::Path;
