@@ -1,15 +1,17 @@
 //! What a training run writes for people to look at: a line of numbers per step, the same for
-//! TensorBoard.
+//! TensorBoard, and a picture of the curves.
 //!
 //! [`MetricsFile`] is the record of the run, from which the rest can be made again. [`EventFile`]
-//! holds the same numbers, and pictures, as TensorBoard reads them.
+//! holds the same numbers, and pictures, as TensorBoard reads them. [`plot()`] draws a run.
 //! Nothing here computes a loss, reads a clock or knows a network.
 
 mod jsonl;
+mod plot;
 mod record;
 mod tensorboard;
 
 pub use jsonl::{MetricsFile, read};
+pub use plot::{PLOT_HEIGHT, PLOT_WIDTH, plot};
 pub use record::{EvaluationRecord, Record, StepRecord};
 pub use tensorboard::{EventFile, Moment, event_file_name};
 
