@@ -152,6 +152,7 @@ impl Axis {
                 });
                 Tick { value, label }
             })
+            .filter(|tick| tick.label.is_some() || every < 5)
             .filter(|tick| (0.0..=1.0).contains(&self.place(tick.value)))
             .collect()
     }

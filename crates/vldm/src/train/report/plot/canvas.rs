@@ -81,7 +81,7 @@ impl Canvas {
             return;
         };
         if rest.iter().all(|point| point == first) {
-            self.dot(*first, color, width.max(2.0));
+            self.dot(*first, color, width.max(3.0));
             return;
         }
         let mut path = PathBuilder::with_capacity(points.len(), points.len());

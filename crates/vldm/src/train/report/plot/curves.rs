@@ -5,7 +5,7 @@ use super::super::record::Record;
 /// A step and a value. Values that are not finite are gaps.
 pub(super) type Point = [f64; 2];
 
-/// Larger values are drawn as if they were this: sums and differences of them stay finite.
+/// Larger values are drawn as if they were this: sums of some millions of them stay finite.
 const LARGEST: f64 = 1e300;
 
 /// Fewer values are not smoothed.
@@ -120,9 +120,9 @@ pub(super) fn smoothed(points: &[Point], count: usize) -> Option<Smoothed> {
             .iter()
             .map(|point| point[1])
             .filter(|y| y.is_finite());
-        let (sum, number) = finite.fold((0.0, 0.0), |(sum, n), y| (sum + y / LARGEST, n + 1.0));
+        let (sum, number) = finite.fold((0.0, 0.0), |(sum, n), y| (sum + y, n + 1.0));
         // 0 / 0 is NaN: a gap.
-        [points[at][0], sum / number * LARGEST]
+        [points[at][0], sum / number]
     };
     Some(Smoothed {
         points: places.map(mean).collect(),
@@ -204,8 +204,11 @@ mod tests {
         );
         let gap = smoothed(&line([f64::NAN; 30]), 100).unwrap();
         assert!(gap.points.iter().all(|mean| mean[1].is_nan()));
-        let huge = smoothed(&line([LARGEST; 30]), 100).unwrap();
-        assert!(huge.points.iter().all(|mean| mean[1].is_finite()));
+        for value in [LARGEST, 1e-300] {
+            let means = smoothed(&line([value; 30]), 100).unwrap();
+            let is_same = |mean: &Point| (mean[1] / value - 1.0).abs() < 1e-12;
+            assert!(means.points.iter().all(is_same));
+        }
     }
 
     #[test]

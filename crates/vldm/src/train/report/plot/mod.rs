@@ -25,7 +25,8 @@ pub const PLOT_HEIGHT: u32 = 800;
 /// as there are any, the held-out losses at each noise level and their mean; then the learning
 /// rate. Losses that span more than a decade stand on a logarithmic axis. Of more than a thousand
 /// steps, the highest and the lowest thousandth may lie outside. Steps that were skipped, or
-/// whose loss is not finite, are marked below. Records may come in any order and any number.
+/// whose loss is not finite, are marked below. A legend beside each panel tells the last values;
+/// of many noise levels it names some. Records may come in any order and any number.
 ///
 /// # Errors
 ///

@@ -135,7 +135,8 @@ fn training(curves: &Curves) -> Content {
     let mut series = Vec::new();
     let mut values = usual_span(losses).map_or_else(Vec::new, Vec::from);
     let is_short = losses.len() <= MOST_DOTS;
-    let width = if losses.len() > COLUMNS { 1.0 } else { 1.5 };
+    // Lines of one pixel or less would be painted piece by piece, and darker where pieces overlap.
+    let width = if losses.len() > COLUMNS { 1.1 } else { 1.5 };
     if let Some(smooth) = smoothed(losses, COLUMNS) {
         values.extend(smooth.points.iter().map(|point| point[1]));
         series.push(Series {

@@ -88,7 +88,7 @@ impl Panel {
                 canvas.text(&label, [x, frame.bottom() + 21.0], numbers);
             }
         }
-        let ticks = self.y.ticks((frame.height() / 42.0).max(2.0) as usize);
+        let ticks = self.y.ticks((frame.height() / 42.0).max(3.0) as usize);
         let numbers = Lettering {
             align: Align::Right,
             ..numbers
