@@ -91,12 +91,16 @@ def weighted(predicted, target, given=None):
 
 
 class Case:
-    """The files of one case. Parts are registered with the parameters behind their tensors, so gradients get the same names."""
+    """The files of one case. Parts are registered with the parameters behind their tensors, so gradients get the same names.
 
-    def __init__(self, exporter, stage, seed, **settings):
+    A case that shares another's start weights and inputs (`shared` names it) has none of these files; its gradients are the
+    other's, as far as it trains the same parameters.
+    """
+
+    def __init__(self, exporter, stage, seed, shared=None, **settings):
         self.folder = Path(exporter).resolve().parent
-        self.stage, self.seed, self.settings = stage, seed, settings
-        self.model = fresh(self.folder / "model")
+        self.stage, self.seed, self.shared, self.settings = stage, seed, shared, settings
+        self.model = self.folder.parent / shared / "model" if shared else fresh(self.folder / "model")
         self.parts = {}
 
     def component(self, name, module, parameters=None):
@@ -127,18 +131,23 @@ class Case:
 
     def gradients(self, gradients):
         """Writes every tensor's gradient under its file and name; zeros where there is none."""
-        target = fresh(self.folder / "gradient")
+        target = self.folder.parent / self.shared / "gradient" if self.shared else fresh(self.folder / "gradient")
         for part, parameters in self.parts.items():
             paths = [self.model / part] if part.endswith(".safetensors") else sorted((self.model / part).glob("*.safetensors"))
             for path in paths:
                 tensors = load_file(path)
+                out = target / path.relative_to(self.model)
+                if self.shared:
+                    for name, value in load_file(out).items():
+                        gradient = gradients.get(parameters[name])
+                        assert gradient is None or torch.allclose(gradient.float(), value, rtol=1e-6, atol=1e-9), name
+                    continue
                 with safe_open(path, "pt") as opened:
                     about = opened.metadata()
                 for name, value in tensors.items():
                     gradient = gradients.get(parameters[name])
                     tensors[name] = torch.zeros_like(value) if gradient is None else gradient.float().contiguous()
                     assert tensors[name].shape == value.shape and torch.isfinite(tensors[name]).all(), name
-                out = target / path.relative_to(self.model)
                 out.parent.mkdir(parents=True, exist_ok=True)
                 save_file(tensors, out, metadata=about)
                 normalise_header(out)
@@ -151,7 +160,7 @@ class Case:
         normalise_header(path)
 
     def report(self, expected):
-        expected = {"format_version": 1, "stage": self.stage, "precision": "f64"} | expected
+        expected = {"format_version": 1, "stage": self.stage, "precision": "f64"} | ({"shared": self.shared} if self.shared else {}) | expected
         (self.folder / "expected.json").write_text(json.dumps(expected, indent=2, ensure_ascii=False) + "\n")
         sizes = {path: path.stat().st_size for path in self.folder.rglob("*") if path.is_file()}
         assert max(sizes.values()) < 1 << 20, max(sizes, key=sizes.get)
@@ -169,7 +178,8 @@ class Case:
         parameters = list(root.parameters())
         start = [parameter.data.float().clone() for parameter in parameters]
         trained = dict(trained)
-        self.inputs(inputs)
+        if not self.shared:
+            self.inputs(inputs)
 
         def run(dtype):
             root.to(dtype)
