@@ -4,7 +4,11 @@ Those are: the context path into the temporal convolutions, one mixing weight pe
 index, a temporal context of its own. `temporal/export.py` asserts that where diffusers has the form, both agree.
 """
 
+import math
+
 import torch
+from common import F64, normal, randomise, uniform
+from diffusers import UNet2DConditionModel
 from diffusers.models.attention import TemporalBasicTransformerBlock
 from diffusers.models.embeddings import TimestepEmbedding, get_timestep_embedding
 from diffusers.models.resnet import ResnetBlock2D
@@ -39,7 +43,7 @@ class TemporalResnet(torch.nn.Module):
         more = 0
         if observed is not None:
             more = observed[1]
-            self.observed = torch.nn.Conv2d(observed[0], more, 3, padding=1)
+            self.context_conv = torch.nn.Conv2d(observed[0], more, 3, padding=1)
         self.norm1 = torch.nn.GroupNorm(groups, channels + more, eps)
         self.conv1 = torch.nn.Conv3d(channels + more, channels, kernel, padding=padding)
         if embedding is not None:
@@ -54,7 +58,7 @@ class TemporalResnet(torch.nn.Module):
             batch, _, frames, height, width = x.shape
             images = observed.transpose(1, 2).flatten(0, 1)
             images = torch.nn.functional.adaptive_avg_pool2d(images, (height, width))
-            images = self.observed(images).unflatten(0, (batch, frames)).transpose(1, 2)
+            images = self.context_conv(images).unflatten(0, (batch, frames)).transpose(1, 2)
             h = torch.cat([h, images], 1)
         h = self.conv1(torch.nn.functional.silu(self.norm1(h)))
         if embedding is not None:
@@ -126,11 +130,60 @@ def insert(unet, context_width=None, observed=None, positions=True, mixing_weigh
     return state, parameters, spatial
 
 
-def randomise_named(parameters, seed, gain=1.0):
-    """As `randomise` of the parity cases, for parameters by their names in a file."""
-    from common import normal, uniform
-    import math
+def image_model(seed, context_width, **settings):
+    """A small image U-Net with random weights."""
+    settings = {
+        "sample_size": 8, "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
+        "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"), "block_out_channels": (8, 8), "layers_per_block": 1,
+        "norm_num_groups": 4, "attention_head_dim": 2, "use_linear_projection": True,
+    } | settings
+    return randomise(UNet2DConditionModel(cross_attention_dim=context_width, **settings), seed, {"conv_out.weight": 0.7})
 
+
+class Labels(torch.nn.Module):
+    """One token: the sum of a row of each label's table, whose last row says that the label is not known."""
+
+    def __init__(self, counts, width, seed):
+        super().__init__()
+        self.tables = torch.nn.ModuleList(torch.nn.Embedding(count + 1, width) for count in counts)
+        self.config = {
+            "width": width, "labels": [{"name": name, "values": count} for name, count in zip(("daytime", "crowdedness"), counts)]
+        }
+        randomise(self, seed)
+
+    def forward(self, labels):
+        return sum(table(labels[:, index]) for index, table in enumerate(self.tables))[:, None]
+
+
+class FrameRate(torch.nn.Module):
+    """One token for the regime, and, when `rate` is set, one for the rate that is interpolated to."""
+
+    def __init__(self, width, seed, rate=False):
+        super().__init__()
+        self.regime = torch.nn.Embedding(2, width)
+        self.rate = torch.nn.Linear(256, width) if rate else None
+        self.config = {"width": width, "regimes": 2, "target_rate": rate}
+        randomise(self, seed)
+
+    def forward(self, regimes, fps=None):
+        tokens = [self.regime(regimes)]
+        if self.rate is not None:
+            code = get_timestep_embedding(fps, 256, flip_sin_to_cos=True, downscale_freq_shift=0)
+            tokens.append(self.rate(code.to(tokens[0].dtype)))
+        return torch.stack(tokens, 1)
+
+
+def observed_frames(noise, batch):
+    """(m·z, m·a): the given frames, noised to their level, and the mask, which carries the level. f64, [batch, frames, 5, height, width]."""
+    levels = batch["augmentation_timesteps"]
+    frames = noise.noised(batch["x0"], batch["augmentation_noise"], levels)
+    scale, _ = noise.scales(levels, frames)
+    given = batch["given"].double()[:, :, None, None, None]
+    return torch.cat([given * frames, given * scale.to(F64).expand_as(frames[:, :, :1])], 2)
+
+
+def randomise_temporal(parameters, seed, gain=1.0):
+    """As `randomise` of the parity cases, by the names in a file."""
     for name, parameter in sorted(parameters.items()):
         shape, last = tuple(parameter.shape), name.split(".")[-2]
         if name.endswith("mix_factor"):
