@@ -26,11 +26,11 @@ def main():
         sample_size=8,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-        block_out_channels=(8, 12),
+        block_out_channels=(8, 8),
         layers_per_block=1,
         norm_num_groups=4,
         cross_attention_dim=6,
-        attention_head_dim=(2, 3),
+        attention_head_dim=(2, 4),
         use_linear_projection=True,
     )
     randomise(unet, SEED, {"conv_out.weight": 0.7})
