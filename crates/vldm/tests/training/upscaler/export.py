@@ -10,7 +10,7 @@ from common import *  # noqa: E402,F403
 from diffusers import UNet2DConditionModel
 
 SEED = 105
-BATCH, LEVELS = 2, 350
+BATCH, LEVELS = 2, 100
 
 
 def main():
@@ -20,7 +20,7 @@ def main():
         out_channels=4,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-        block_out_channels=(8, 12),
+        block_out_channels=(8, 8),
         layers_per_block=1,
         norm_num_groups=4,
         cross_attention_dim=6,
