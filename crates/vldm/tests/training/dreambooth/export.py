@@ -19,7 +19,7 @@ def main():
         sample_size=8,
         down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
         up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-        block_out_channels=(8, 12),
+        block_out_channels=(8, 8),
         layers_per_block=1,
         norm_num_groups=4,
         cross_attention_dim=12,
