@@ -14,7 +14,7 @@ from diffusers.models.transformers.transformer_temporal import TransformerSpatio
 
 SEED = 103
 BATCH, FRAMES, GROUPS, CONTEXT = 2, 4, 4, 6
-CHANNELS, HEADS = (8, 12), (2, 3)
+CHANNELS, HEADS = (8, 8), (2, 4)
 FIRST = [0, 3, 17, 64, 1, 40, 0, 9, 28, 5]
 
 
@@ -119,7 +119,7 @@ def main():
         "temporal", temporal, {"context_width": CONTEXT, "positions": True, "alpha": {"type": "scalar"}, "start": "svd"}
     )
     case.index("StableDiffusionPipeline", noise, unet=["diffusers", "UNet2DConditionModel"])
-    shape = (STEPS, BATCH, FRAMES, 4, 8, 8)
+    shape = (STEPS, BATCH, FRAMES, 4, 6, 8)
     inputs = {
         "x0": normal(SEED, "x0", shape),
         "noise": normal(SEED, "noise", shape),
