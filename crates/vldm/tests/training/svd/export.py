@@ -13,7 +13,7 @@ from common import *  # noqa: E402,F403
 from diffusers import UNetSpatioTemporalConditionModel
 
 SEED = 104
-BATCH, FRAMES, CONTEXT = 2, 3, 8
+BATCH, FRAMES, CONTEXT = 2, 3, 4
 
 
 def build():
@@ -36,14 +36,14 @@ def build():
 
 
 def inputs():
-    shape = (STEPS, BATCH, FRAMES, 4, 8, 8)
+    shape = (STEPS, BATCH, FRAMES, 4, 4, 6)
     ids = [uniform(SEED, "rate", (STEPS, BATCH), 2, 30).round(), uniform(SEED, "motion", (STEPS, BATCH), 1, 255).round()]
     ids.append(uniform(SEED, "augmentation", (STEPS, BATCH), 0, 0.5))
     return {
         "x0": normal(SEED, "x0", shape),
         "noise": normal(SEED, "noise", shape),
         "sigmas": torch.exp(0.7 + 1.6 * normal(SEED, "sigmas", (STEPS, BATCH)).double()),
-        "image_latents": normal(SEED, "image latents", (STEPS, BATCH, 4, 8, 8)),
+        "image_latents": normal(SEED, "image latents", (STEPS, BATCH, 4, 4, 6)),
         "image_embeds": normal(SEED, "image embeds", (STEPS, BATCH, 1, CONTEXT)),
         "added_time_ids": torch.stack(ids, -1),
     }
