@@ -151,7 +151,6 @@ impl Decoder {
     }
 }
 
-
 impl TemporalDecoderLayers {
     /// Fresh temporal layers for the decoder of `config`.
     pub fn new(config: &AutoencoderConfig, temporal: TemporalDecoderConfig, init: &Init) -> Self {

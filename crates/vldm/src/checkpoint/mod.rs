@@ -17,8 +17,8 @@ pub mod single_file;
 mod values;
 
 pub use error::{CheckpointError, Mismatch, Misshapen, Missing};
-pub use load::{LoadOptions, LoadReport, count_parameters, load, parameters};
 pub(crate) use load::Path as ModulePath;
+pub use load::{LoadOptions, LoadReport, count_parameters, load, parameters};
 pub use mapped::Weights;
 pub use save::{Metadata, SaveOptions, save, write_atomically, write_tensors};
 

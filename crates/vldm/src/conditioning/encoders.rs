@@ -33,9 +33,15 @@ impl ConditionEncodersConfig {
     /// # Errors
     /// [`Error::Config`](crate::Error::Config) names what is wrong.
     pub fn validate(&self) -> Result<()> {
-        self.labels.as_ref().map_or(Ok(()), LabelEncoderConfig::validate)?;
-        self.boxes.as_ref().map_or(Ok(()), BoxEncoderConfig::validate)?;
-        self.frame_rate.as_ref().map_or(Ok(()), FrameRateConfig::validate)
+        self.labels
+            .as_ref()
+            .map_or(Ok(()), LabelEncoderConfig::validate)?;
+        self.boxes
+            .as_ref()
+            .map_or(Ok(()), BoxEncoderConfig::validate)?;
+        self.frame_rate
+            .as_ref()
+            .map_or(Ok(()), FrameRateConfig::validate)
     }
 }
 
@@ -54,8 +60,14 @@ impl ConditionEncoders {
     /// Encoders with fresh parameters; `config` has been validated.
     pub fn new(config: &ConditionEncodersConfig, init: &Init) -> Self {
         Self {
-            labels: config.labels.as_ref().map(|config| LabelEncoder::new(config, init)),
-            boxes: config.boxes.as_ref().map(|config| BoxEncoder::new(config, init)),
+            labels: config
+                .labels
+                .as_ref()
+                .map(|config| LabelEncoder::new(config, init)),
+            boxes: config
+                .boxes
+                .as_ref()
+                .map(|config| BoxEncoder::new(config, init)),
             frame_rate: config
                 .frame_rate
                 .as_ref()

@@ -303,7 +303,12 @@ impl Loader<'_> {
             Source::Pipeline(folder) => {
                 let path = folder.path.join(CONDITIONS).join("model.safetensors");
                 let weights = Weights::open(path)?;
-                self.fill(module, ("encoders of conditions", false), &weights, &Identity)?
+                self.fill(
+                    module,
+                    ("encoders of conditions", false),
+                    &weights,
+                    &Identity,
+                )?
             }
             _ => self.random(module),
         };

@@ -7,12 +7,12 @@ use super::{
     AutoencoderDescription, ModelDescription, NoiseDescription, StackConfig, UNetDescription,
     UsualSettings, foreign, noise,
 };
-use crate::checkpoint::{CheckpointError, Weights};
 use crate::checkpoint::config::{
     ClipTextConfig, ClipVisionConfig, DiffusersAutoencoderConfig, DiffusersNoiseConfig,
     DiffusersUNetConfig, Json, ModelFolder, ModelSource,
 };
 use crate::checkpoint::single_file::{Family, SingleFile};
+use crate::checkpoint::{CheckpointError, Weights};
 use crate::conditioning::encoders::ConditionEncodersConfig;
 use crate::diffusion::Parameterization;
 use crate::error::{Error, Result};
@@ -140,10 +140,10 @@ fn conditions(folder: &Path) -> Result<Option<ConditionEncodersConfig>> {
     if !path.is_file() {
         return Ok(None);
     }
-    let text = std::fs::read_to_string(&path).map_err(|error| CheckpointError::read(&path, error))?;
-    let wrong = |error: &dyn std::fmt::Display| {
-        Error::Config(format!("{}: {error}", path.display()))
-    };
+    let text =
+        std::fs::read_to_string(&path).map_err(|error| CheckpointError::read(&path, error))?;
+    let wrong =
+        |error: &dyn std::fmt::Display| Error::Config(format!("{}: {error}", path.display()));
     let config: ConditionEncodersConfig =
         serde_json::from_str(&text).map_err(|error| wrong(&error))?;
     config.validate().map_err(|error| wrong(&error))?;

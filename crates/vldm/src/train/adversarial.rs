@@ -118,8 +118,9 @@ pub fn adversarial_pass(
     let judge = networks.discriminator.as_ref().filter(|_| playing);
     if let Some(judge) = judge {
         let frozen = plain(judge.clone(), DType::F32);
-        let (verdict, verdict_derivative) =
-            by_pixels(decoded.clone(), |made| -judge_clips(&frozen, made, frames).mean());
+        let (verdict, verdict_derivative) = by_pixels(decoded.clone(), |made| {
+            -judge_clips(&frozen, made, frames).mean()
+        });
         let weight = config.adversarial
             * match config.adaptive {
                 true => balance(
@@ -143,11 +144,15 @@ pub fn adversarial_pass(
     }
     let mut gradients = total.backward();
     pass.gradients = take_gradients(networks, &mut gradients);
-    pass.gradients.retain(|name, _| !name.starts_with("discriminator."));
+    pass.gradients
+        .retain(|name, _| !name.starts_with("discriminator."));
     if let Some(judge) = judge {
         let (loss, mut gradients) = judge_loss(judge, truth, decoded, (frames, share));
         pass.parts.insert("discriminator".into(), loss);
-        accumulate(&mut pass.gradients, take_gradients(networks, &mut gradients));
+        accumulate(
+            &mut pass.gradients,
+            take_gradients(networks, &mut gradients),
+        );
     }
     Ok(pass)
 }
@@ -194,7 +199,12 @@ fn make(
             regularisation = Some(("codebook", config.codebook, loss));
         }
     }
-    let (hidden, output) = decode(autoencoder, networks.temporal_decoder.as_ref(), latents, frames);
+    let (hidden, output) = decode(
+        autoencoder,
+        networks.temporal_decoder.as_ref(),
+        latents,
+        frames,
+    );
     Ok(Made {
         hidden,
         output: output.cast(DType::F32),
@@ -233,10 +243,7 @@ fn divergence(mean: Tensor<4>, logvar: Tensor<4>) -> Tensor<1> {
 }
 
 /// A loss on pixels and its derivative by them.
-fn by_pixels(
-    made: Tensor<4>,
-    loss: impl FnOnce(Tensor<4>) -> Tensor<1>,
-) -> (f64, Tensor<4>) {
+fn by_pixels(made: Tensor<4>, loss: impl FnOnce(Tensor<4>) -> Tensor<1>) -> (f64, Tensor<4>) {
     let leaf = made.autodiff().require_grad();
     let loss = loss(leaf.clone());
     let value: f32 = loss.clone().into_scalar();
@@ -255,11 +262,17 @@ fn reconstruction(
 ) -> Tensor<1> {
     let truth = truth.autodiff();
     let absolute = (made.clone() - truth.clone()).abs().mean();
-    parts.insert("l1".into(), f64::from(absolute.clone().into_scalar::<f32>()));
+    parts.insert(
+        "l1".into(),
+        f64::from(absolute.clone().into_scalar::<f32>()),
+    );
     let mut total = absolute * config.l1;
     if config.pyramid > 0.0 {
         let pyramid = pyramid_error(made, truth);
-        parts.insert("pyramid".into(), f64::from(pyramid.clone().into_scalar::<f32>()));
+        parts.insert(
+            "pyramid".into(),
+            f64::from(pyramid.clone().into_scalar::<f32>()),
+        );
         total = total + pyramid * config.pyramid;
     }
     total
@@ -330,7 +343,11 @@ fn balance(
     [reconstruction, verdict]: [&Tensor<4>; 2],
 ) -> f64 {
     let norm = |derivative: &Tensor<4>| {
-        let hidden = hidden.clone().without_autodiff().cast(DType::F32).autodiff();
+        let hidden = hidden
+            .clone()
+            .without_autodiff()
+            .cast(DType::F32)
+            .autodiff();
         let derivative = derivative.clone().autodiff();
         match (&networks.temporal_decoder, &networks.autoencoder) {
             (Some(layers), _) => {

@@ -35,14 +35,19 @@ pub struct Start {
 /// All networks of a preset with fresh values from `seed`, in f32. The values of a part depend on
 /// its sizes and the seed alone.
 pub fn fresh_networks(preset: &Preset, seed: u64, device: &Device) -> Networks {
-    let init = |part: u64| Init::new(device, seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(part));
+    let init = |part: u64| {
+        Init::new(
+            device,
+            seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(part),
+        )
+    };
     let conditions = preset.conditions();
     let unet = preset.unet.as_ref();
     Networks {
         unet: unet.map(|config| values(UNet::new(config, &init(0)))),
-        temporal: unet.zip(preset.temporal.as_ref()).map(|(config, temporal)| {
-            values(TemporalLayers::new(config, temporal, &init(1)))
-        }),
+        temporal: unet
+            .zip(preset.temporal.as_ref())
+            .map(|(config, temporal)| values(TemporalLayers::new(config, temporal, &init(1)))),
         conditions: (!conditions.is_empty())
             .then(|| values(ConditionEncoders::new(&conditions, &init(2)))),
         text_encoder: preset
@@ -57,9 +62,13 @@ pub fn fresh_networks(preset: &Preset, seed: u64, device: &Device) -> Networks {
             .autoencoder
             .as_ref()
             .map(|config| values(Autoencoder::new(config, &init(5)))),
-        temporal_decoder: preset.autoencoder.as_ref().zip(preset.temporal_decoder).map(
-            |(config, temporal)| values(TemporalDecoderLayers::new(config, temporal, &init(6))),
-        ),
+        temporal_decoder: preset
+            .autoencoder
+            .as_ref()
+            .zip(preset.temporal_decoder)
+            .map(|(config, temporal)| {
+                values(TemporalDecoderLayers::new(config, temporal, &init(6)))
+            }),
         discriminator: None,
     }
 }

@@ -13,7 +13,7 @@ use super::example::{Augmentation, Example, TemporalWords, Words};
 use super::networks::Networks;
 use crate::diffusion::{NoiseLevel, Parameterization, Preconditioning};
 use crate::error::{Error, Result};
-use crate::layout::fold_frames;
+use crate::layout::{fold_frames, images_to_channels_last, unfold_frames};
 use crate::nn::temporal::TemporalContext;
 use crate::unet::{UNetInput, Vector};
 
@@ -37,10 +37,7 @@ pub fn predict(
     preconditioning: &Preconditioning,
     example: &Example,
 ) -> Result<Prediction> {
-    let unet = networks
-        .unet
-        .as_ref()
-        .ok_or_else(|| missing("a U-Net"))?;
+    let unet = networks.unet.as_ref().ok_or_else(|| missing("a U-Net"))?;
     let (input, time) = network_input(networks, preconditioning, example)?;
     let output = match (&networks.temporal, time) {
         (Some(temporal), Some(time)) => unet.forward_video(input, temporal, &time),
@@ -75,8 +72,14 @@ pub(crate) fn network_input(
         let mask = given.mask.clone().reshape([batch, frames, 1, 1, 1]);
         observed_frames(&example.clean, mask, &given.augmentation)
     });
-    let low = example.low.as_ref().map(|low| augmented(low.pixels.clone(), &low.augmentation));
-    let channels = networks.unet.as_ref().map_or(0, |unet| unet.conv_in.weight.dims()[1]);
+    let low = example.low.as_ref().map(|low| {
+        let noisy = augmented(low.pixels.clone(), &low.augmentation);
+        enlarged(noisy, [height, width])
+    });
+    let channels = networks
+        .unet
+        .as_ref()
+        .map_or(0, |unet| unet.conv_in.weight.dims()[1]);
     let mut inputs = vec![noisy];
     let wide = channels > example.clean.dims()[2];
     if wide {
@@ -84,7 +87,9 @@ pub(crate) fn network_input(
         inputs.extend(low.clone());
         inputs.extend(example.image.clone().map(|image| {
             let c = image.dims()[1];
-            image.unsqueeze_dim::<5>(1).expand([batch, frames, c, height, width])
+            image
+                .unsqueeze_dim::<5>(1)
+                .expand([batch, frames, c, height, width])
         }));
     }
     let sample = fold_frames(Tensor::cat(inputs, 2)).cast(dtype);
@@ -92,7 +97,13 @@ pub(crate) fn network_input(
     let temporal_tokens = temporal_tokens(networks, &example.temporal_context, &context)?;
     let input = UNetInput {
         sample,
-        timestep: column(example.levels.iter().map(|&level| preconditioning.at(level).c_noise), &example.clean),
+        timestep: column(
+            example
+                .levels
+                .iter()
+                .map(|&level| preconditioning.at(level).c_noise),
+            &example.clean,
+        ),
         context,
         vector: vector(example),
     };
@@ -101,7 +112,9 @@ pub(crate) fn network_input(
         first_frame: example.first_frame,
         tokens: temporal_tokens,
         max_distance: None,
-        observed: low.or(given).map(|observed| fold_frames(observed).cast(dtype)),
+        observed: low
+            .or(given)
+            .map(|observed| fold_frames(observed).cast(dtype)),
     });
     Ok((input, time))
 }
@@ -119,6 +132,16 @@ fn observed_frames(clean: &Tensor<5>, mask: Tensor<5>, augmentation: &Augmentati
 
 fn augmented(condition: Tensor<5>, augmentation: &Augmentation) -> Tensor<5> {
     Parameterization::noisy_input(condition, augmentation.noise.clone(), &augmentation.levels)
+}
+
+/// Frames at the size of the network's input, by repetition.
+fn enlarged(frames: Tensor<5>, [height, width]: [usize; 2]) -> Tensor<5> {
+    let [b, f, c, h, w] = frames.dims();
+    if [h, w] == [height, width] {
+        return frames;
+    }
+    let images = images_to_channels_last(frames.reshape([b * f, c, h, w]));
+    unfold_frames(vldm_kernels::upsample_nearest(images, height, width), f)
 }
 
 fn vector(example: &Example) -> Vector {
@@ -197,7 +220,9 @@ fn working_dtype(networks: &Networks) -> DType {
 }
 
 fn missing(part: &str) -> Error {
-    Error::Config(format!("this stage needs {part}, which the model does not have"))
+    Error::Config(format!(
+        "this stage needs {part}, which the model does not have"
+    ))
 }
 
 /// Numbers as a tensor on the device of `like`, `[count]`, in f32.

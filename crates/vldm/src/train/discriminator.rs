@@ -154,5 +154,6 @@ fn normed(norm: &GroupNorm, x: Tensor<5>, over_time: bool) -> Tensor<5> {
         true => [b, f * h * w, c],
         false => [b * f, h * w, c],
     };
-    norm.forward(x.reshape(view), Activation::None).reshape([b, f, h, w, c])
+    norm.forward(x.reshape(view), Activation::None)
+        .reshape([b, f, h, w, c])
 }

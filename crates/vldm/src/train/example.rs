@@ -75,7 +75,8 @@ pub struct Given {
 /// A low-resolution clip and the noise on it.
 #[derive(Debug, Clone)]
 pub struct LowResolution {
-    /// RGB in \[−1, 1\] at the size of `clean`, `[batch, frames, 3, height, width]`.
+    /// RGB in \[−1, 1\], `[batch, frames, 3, height, width]`: at the size of `clean`, or smaller by
+    /// a whole factor and then enlarged by repetition.
     pub pixels: Tensor<5>,
     /// Noise augmentation; the network is told its timestep as a label.
     pub augmentation: Augmentation,

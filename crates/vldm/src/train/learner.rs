@@ -82,7 +82,9 @@ impl Learner {
             let settings = (&self.config, factor);
             // The optimiser writes where the parameters lie, if nobody else holds them.
             let networks = std::mem::replace(&mut self.networks, Networks::none());
-            self.networks = self.optimizer.step(networks, &mut pass.gradients, norms, settings);
+            self.networks = self
+                .optimizer
+                .step(networks, &mut pass.gradients, norms, settings);
         }
         self.done += 1;
         StepOutcome {

@@ -2,14 +2,14 @@
 //!
 //! A stage is a set of [`Networks`], some of whose parameters learn, and a loss. All diffusion
 //! stages share one loss ([`denoising`]): what they learn from ([`Example`]) differs, not what
-//! they do with it. Two stages are adversarial ([`adversarial`]).
+//! they do with it. Two stages are adversarial ([`adversarial_pass`]).
 //!
 //! # Source
 //! Blattmann et al. 2023 (arXiv:2304.08818), sections 3.1–3.4 and appendix H.
 
-pub mod adversarial;
-pub mod denoising;
+mod adversarial;
 mod build;
+pub mod denoising;
 mod discriminator;
 mod example;
 mod learner;
@@ -17,8 +17,10 @@ mod networks;
 mod optimizer;
 mod parameters;
 mod pass;
+pub mod report;
 mod schedule;
 
+pub use adversarial::{AdversarialConfig, AdversarialStage, Clips, adversarial_pass};
 pub use build::{Start, fresh_networks, networks_of};
 pub use discriminator::{Discriminator, DiscriminatorConfig};
 pub use example::{

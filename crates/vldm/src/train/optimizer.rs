@@ -71,7 +71,11 @@ impl OptimizerConfig {
         let checks = [
             ("learning_rate", positive(self.learning_rate), "above 0"),
             ("alpha_rate", positive(self.alpha_rate), "above 0"),
-            ("discriminator_rate", positive(self.discriminator_rate), "above 0"),
+            (
+                "discriminator_rate",
+                positive(self.discriminator_rate),
+                "above 0",
+            ),
             ("betas", self.betas.into_iter().all(share), "from 0 up to 1"),
             ("epsilon", positive(self.epsilon), "above 0"),
             ("weight_decay", self.weight_decay >= 0.0, "0 or above"),
@@ -113,8 +117,12 @@ pub(crate) struct GradientNorms {
 impl GradientNorms {
     pub(crate) fn of(gradients: &NamedGradients) -> Self {
         let norm = |discriminator: bool| {
-            let chosen = gradients.iter().filter(|(name, _)| is_discriminator(name) == discriminator);
-            let squares: f64 = chosen.map(|(_, gradient)| sum_squares(gradient.clone())).sum();
+            let chosen = gradients
+                .iter()
+                .filter(|(name, _)| is_discriminator(name) == discriminator);
+            let squares: f64 = chosen
+                .map(|(_, gradient)| sum_squares(gradient.clone()))
+                .sum();
             squares.sqrt()
         };
         Self {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{DType, Gradients, Tensor};
-use vldm_kernels::memory_order_of;
+use vldm_kernels::{from_memory_order, memory_order_of};
 
 use crate::checkpoint::ModulePath;
 
@@ -95,4 +95,41 @@ pub(crate) fn accumulate(sum: &mut NamedGradients, more: NamedGradients) {
         };
         sum.insert(name, total);
     }
+}
+
+/// The values of something that lies as parameter `name` of a module does, in row-major order.
+pub(crate) fn row_major<M: Module>(module: &M, name: &str, flat: Tensor<1>) -> Option<Vec<f32>> {
+    struct Find<'a> {
+        path: ModulePath,
+        name: &'a str,
+        flat: Tensor<1>,
+        found: Option<Vec<f32>>,
+    }
+
+    impl ModuleVisitor for Find<'_> {
+        fn enter_module(&mut self, name: &str, container: &str) {
+            self.path.enter(name, container);
+        }
+
+        fn exit_module(&mut self, _name: &str, container: &str) {
+            self.path.exit(container);
+        }
+
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if self.path.name() == self.name {
+                let like = param.val().without_autodiff();
+                let values = from_memory_order(self.flat.clone(), &like);
+                self.found = values.into_data().try_to_vec().ok();
+            }
+        }
+    }
+
+    let mut find = Find {
+        path: ModulePath::default(),
+        name,
+        flat,
+        found: None,
+    };
+    module.visit(&mut find);
+    find.found
 }

@@ -7,7 +7,7 @@ use burn::tensor::{DType, Tensor};
 use super::denoising::predict;
 use super::example::Example;
 use super::networks::Networks;
-use super::parameters::{NamedGradients, take_gradients};
+use super::parameters::{NamedGradients, row_major, take_gradients};
 use crate::diffusion::Preconditioning;
 use crate::error::Result;
 
@@ -23,6 +23,14 @@ pub struct Pass {
     pub gradients: NamedGradients,
 }
 
+impl Pass {
+    /// The gradient of a parameter of `networks` in row-major order, where it has one.
+    pub fn gradient(&self, name: &str, networks: &Networks) -> Option<Vec<f32>> {
+        let flat = self.gradients.get(name)?;
+        row_major(networks, name, flat.clone())
+    }
+}
+
 /// A pass of a diffusion stage in the data type `dtype`; gradients are scaled by `share`, the part
 /// of the optimiser's step that this batch is.
 ///
@@ -34,7 +42,11 @@ pub fn denoising_pass(
     example: Example,
     (dtype, share): (DType, f64),
 ) -> Result<Pass> {
-    let prediction = predict(&networks.working(dtype), preconditioning, &example.tracked())?;
+    let prediction = predict(
+        &networks.working(dtype),
+        preconditioning,
+        &example.tracked(),
+    )?;
     let (loss, derivative) = prediction.loss();
     let gradients = descend(prediction.output, derivative * share, networks);
     Ok(Pass {

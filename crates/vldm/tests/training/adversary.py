@@ -16,6 +16,7 @@ class Discriminator(torch.nn.Module):
         self.norms = torch.nn.ModuleList(torch.nn.GroupNorm(min(32, width // 4), width, eps=1e-5) for width in widths)
 
     def forward(self, x):
+        x = x if x.dim() == 5 else x.unsqueeze(2)  # pictures are clips of one frame
         x = torch.nn.functional.leaky_relu(self.convs[0](x), 0.2)
         for conv, norm in zip(self.convs[1:-1], self.norms):
             x = torch.nn.functional.leaky_relu(norm(conv(x)), 0.2)
@@ -26,7 +27,8 @@ def of_pictures(n):
     """n, 2n, 4n, 8n channels, three times at half the size."""
     widths = [3, n, 2 * n, 4 * n, 8 * n, 1]
     strides = [2, 2, 2, 1, 1]
-    return Discriminator([torch.nn.Conv2d(a, b, 4, stride, 1) for a, b, stride in zip(widths, widths[1:], strides)])
+    pairs = zip(widths, widths[1:], strides)
+    return Discriminator([torch.nn.Conv3d(a, b, (1, 4, 4), (1, stride, stride), (0, 1, 1)) for a, b, stride in pairs])
 
 
 def of_clips(n):

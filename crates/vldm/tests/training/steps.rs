@@ -1,0 +1,296 @@
+//! Running a case's steps and comparing them.
+
+use std::collections::BTreeMap;
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::{DType, Tensor};
+use vldm::conditioning::boxes::BoxBatch;
+use vldm::diffusion::{
+    NoiseLevel, NoiseSchedule, NoiseScheduleConfig, Parameterization, Preconditioning,
+};
+use vldm::train::{
+    AdversarialConfig, AdversarialStage, Augmentation, Clips, Decay, Example, Given, Learner,
+    LowResolution, Networks, OptimizerConfig, Pass, Schedule, TemporalWords, Words,
+    adversarial_pass, denoising_pass, frame_weights,
+};
+
+use super::case::Case;
+
+/// What of an example a case's files do not say.
+#[derive(Default)]
+pub struct ExampleParts {
+    pub micro_batches: bool,
+    pub warm_up_and_cosine: bool,
+    pub frame_weights: Option<Vec<f64>>,
+}
+
+/// Losses within 1e-4 and gradients of the first step within 1e-3 of the reference.
+pub fn diffusion(
+    case: &Case,
+    (schedule, parameterization): (NoiseScheduleConfig, Parameterization),
+    learns: &[&str],
+    parts: &ExampleParts,
+) {
+    let preconditioning = Preconditioning {
+        parameterization,
+        schedule: NoiseSchedule::new(schedule).unwrap(),
+    };
+    let mut learner = learner(case, learns, parts.warm_up_and_cosine);
+    let (losses, norms) = (case.numbers("losses"), case.numbers("gradient_norms"));
+    for step in 0..losses.len() {
+        let batches: Vec<Vec<usize>> = match parts.micro_batches {
+            true => (0..2).map(|micro| vec![step, micro]).collect(),
+            false => vec![vec![step]],
+        };
+        let share = 1.0 / batches.len() as f64;
+        let passes: Vec<Pass> = batches
+            .iter()
+            .map(|index| {
+                let example = example(case, index, &preconditioning, parts);
+                let how = (DType::F32, share);
+                denoising_pass(learner.networks(), &preconditioning, example, how).unwrap()
+            })
+            .collect();
+        if step == 0 && !parts.micro_batches {
+            compare(case, learner.networks(), &passes[0], learns);
+        }
+        let outcome = learner.step(passes);
+        println!("{} {step}: {} {}", case.name, outcome.loss, losses[step]);
+        assert!(outcome.applied);
+        close(
+            &format!("{}: loss of step {step}", case.name),
+            outcome.loss,
+            losses[step],
+            1e-4,
+        );
+        close(
+            &format!("{}: norm of step {step}", case.name),
+            outcome.gradient_norm,
+            norms[step],
+            1e-3,
+        );
+    }
+}
+
+fn learner(case: &Case, learns: &[&str], warm_up_and_cosine: bool) -> Learner {
+    let config = OptimizerConfig {
+        learning_rate: 1e-3,
+        ema: 0.0,
+        ..OptimizerConfig::default()
+    };
+    let schedule = Schedule {
+        warmup: if warm_up_and_cosine { 4 } else { 0 },
+        decay: match warm_up_and_cosine {
+            true => Decay::Cosine { end: 0.1 },
+            false => Decay::Constant {},
+        },
+        steps: 10,
+    };
+    let learns = |name: &str| learns.iter().any(|part| name.starts_with(part));
+    Learner::new(case.networks(), &learns, DType::F32, (config, schedule))
+}
+
+fn example(
+    case: &Case,
+    index: &[usize],
+    preconditioning: &Preconditioning,
+    parts: &ExampleParts,
+) -> Example {
+    let clean: Tensor<5> = case.floats("x0", index);
+    let [batch, frames, ..] = clean.dims();
+    let at = |input: &str| -> Vec<NoiseLevel> {
+        let timesteps = case.values(input, index);
+        timesteps
+            .into_iter()
+            .map(|t| preconditioning.schedule.level(t))
+            .collect()
+    };
+    let levels = match case.has("sigmas") {
+        true => case
+            .values("sigmas", index)
+            .into_iter()
+            .map(NoiseLevel::from_sigma)
+            .collect(),
+        false => at("timesteps"),
+    };
+    let augmentation = || Augmentation {
+        noise: case.floats("augmentation_noise", index),
+        levels: at("augmentation_timesteps"),
+    };
+    let given: Vec<bool> = match case.has("given") {
+        true => case
+            .values("given", index)
+            .into_iter()
+            .map(|given| given > 0.0)
+            .collect(),
+        false => vec![false; batch * frames],
+    };
+    Example {
+        noise: case.floats("noise", index),
+        levels,
+        weights: parts
+            .frame_weights
+            .clone()
+            .unwrap_or_else(|| frame_weights(&given)),
+        context: words(case, index),
+        temporal_context: match case.has("regimes") {
+            false => TemporalWords::Spatial,
+            true => TemporalWords::FrameRate {
+                regime: case.ints("regimes", index),
+                fps: match case.has("fps") {
+                    true => case.floats("fps", index),
+                    false => Tensor::zeros([batch], &clean.device()),
+                },
+            },
+        },
+        given: case.has("given").then(|| Given {
+            mask: case.floats("given", index),
+            augmentation: augmentation(),
+        }),
+        low: case.has("low").then(|| LowResolution {
+            pixels: case.floats("low", index),
+            augmentation: augmentation(),
+        }),
+        image: case
+            .has("image_latents")
+            .then(|| case.floats("image_latents", index)),
+        scalars: case
+            .has("added_time_ids")
+            .then(|| case.floats("added_time_ids", index)),
+        first_frame: match case.has("first_frame") {
+            true => case.values("first_frame", index)[0] as usize,
+            false => 0,
+        },
+        clean,
+    }
+}
+
+fn words(case: &Case, index: &[usize]) -> Words {
+    if case.has("input_ids") {
+        return Words::Text(case.ints("input_ids", index));
+    }
+    if case.has("boxes") {
+        return Words::Boxes(BoxBatch {
+            coordinates: case.floats("boxes", index),
+            classes: case.ints("box_classes", index),
+        });
+    }
+    if case.has("labels") {
+        return Words::Labels(case.ints("labels", index));
+    }
+    let tokens = ["context", "image_embeds"]
+        .into_iter()
+        .find(|name| case.has(name));
+    tokens.map_or(Words::None, |name| Words::Tokens(case.floats(name, index)))
+}
+
+/// The first step of an adversarial stage: losses and gradients of both sides.
+pub fn first_step(case: &Case, stage: AdversarialStage, config: &AdversarialConfig) {
+    let learns: &[&str] = match stage {
+        AdversarialStage::Autoencoder => &["autoencoder.", "discriminator."],
+        AdversarialStage::Decoder => &[
+            "autoencoder.decoder.",
+            "autoencoder.post_quant_conv.",
+            "temporal_decoder.",
+            "discriminator.",
+        ],
+    };
+    let learner = learner(case, learns, false);
+    let pixels: Tensor<5> = case.floats("pixels", &[0]);
+    let noise = case.has("posterior_noise").then(|| {
+        let noise: Tensor<5> = case.floats("posterior_noise", &[0]);
+        let [b, f, c, h, w] = noise.dims();
+        noise.reshape([b * f, c, h, w])
+    });
+    let clips = Clips {
+        pixels,
+        posterior_noise: noise,
+    };
+    let how = (DType::F32, 1.0, true);
+    let pass = adversarial_pass(learner.networks(), clips, (stage, config), how).unwrap();
+    let losses: BTreeMap<String, f64> =
+        serde_json::from_value(case.expected["losses"].clone()).unwrap();
+    for (name, expected) in losses {
+        let got = match name.as_str() {
+            "total" => pass.loss,
+            part => pass.parts[part],
+        };
+        close(&format!("{}: {name}", case.name), got, expected, 1e-4);
+    }
+    compare(case, learner.networks(), &pass, learns);
+}
+
+/// Every gradient within 1e-3 of the largest value of its tensor, where that is not nothing.
+fn compare(case: &Case, networks: &Networks, pass: &Pass, learns: &[&str]) {
+    let expected = flat(&case.gradients());
+    let order = flat(networks);
+    let mut compared = 0;
+    let largest = expected
+        .values()
+        .flatten()
+        .fold(0.0f32, |a, b| a.max(b.abs()));
+    for (name, expected) in &expected {
+        if !learns.iter().any(|part| name.starts_with(part)) {
+            assert!(!pass.gradients.contains_key(name), "{name} is frozen");
+            continue;
+        }
+        assert_eq!(order[name].len(), expected.len(), "{name}");
+        let Some(got) = pass.gradient(name, networks) else {
+            let most = expected.iter().fold(0.0f32, |a, b| a.max(b.abs()));
+            assert!(
+                most < 1e-6 * largest,
+                "{}: {name} has no gradient, expected {most}",
+                case.name
+            );
+            continue;
+        };
+        let scale = expected.iter().fold(0.0f32, |a, b| a.max(b.abs()));
+        let error = got
+            .iter()
+            .zip(expected)
+            .fold(0.0f32, |a, (x, y)| a.max((x - y).abs()));
+        // What should be zero is as small as rounding leaves it.
+        assert!(
+            error <= 1e-3 * scale.max(1e-4 * largest),
+            "{}: gradient of {name} is off by {error:.2e} of {scale:.2e}",
+            case.name
+        );
+        compared += 1;
+    }
+    println!("{}: {compared} gradients", case.name);
+    assert!(compared > 10);
+}
+
+/// All parameters, each in row-major order.
+fn flat(networks: &Networks) -> BTreeMap<String, Vec<f32>> {
+    #[derive(Default)]
+    struct Flat(Vec<String>, BTreeMap<String, Vec<f32>>);
+    impl ModuleVisitor for Flat {
+        fn enter_module(&mut self, name: &str, container: &str) {
+            if !container.starts_with("Enum:") {
+                self.0.push(name.into());
+            }
+        }
+        fn exit_module(&mut self, _name: &str, container: &str) {
+            if !container.starts_with("Enum:") {
+                self.0.pop();
+            }
+        }
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let values = param.val().into_data().try_to_vec().unwrap();
+            self.1.insert(self.0.join("."), values);
+        }
+    }
+    let mut flat = Flat::default();
+    networks.visit(&mut flat);
+    flat.1
+}
+
+#[track_caller]
+fn close(what: &str, got: f64, expected: f64, tolerance: f64) {
+    let scale = expected.abs().max(1.0);
+    assert!(
+        (got - expected).abs() <= tolerance * scale,
+        "{what} is {got}, expected {expected}"
+    );
+}
