@@ -1,17 +1,39 @@
-//! Training data: clips read in a fixed order.
+//! Training data: clips with captions, labels and boxes, read in a fixed order.
 //!
-//! - A [`ClipSource`] holds clips and reads windows of them.
+//! - A [`ClipSource`] holds clips and reads windows of them: [`FolderSource`], [`ShardSource`] and
+//!   [`WorldSource`]; [`DataConfig`] names one in a recipe.
 //! - [`Order`] says which clips make batch `n`, as a pure function of the seed and `n`.
 //! - [`Loader`] reads batches ahead of time on several threads, replaces clips that cannot be read
 //!   and counts them.
+//!
+//! Nothing here knows a tensor: a [`Sample`] has 8-bit frames.
 
+mod annotations;
 mod cache;
+mod config;
+mod file;
+pub mod folder;
+mod framing;
 pub mod loader;
 pub mod order;
+mod record;
 mod sample;
+pub mod shards;
+mod statistics;
 mod times;
+pub mod world;
 
+pub use annotations::Annotations;
+pub use config::DataConfig;
+pub use folder::FolderSource;
 pub use loader::{Broken, BrokenPolicy, Loaded, Loader, LoaderSettings};
 pub use order::{BatchPlan, Order, OrderReport, OrderSettings};
+pub use record::{ClipRecord, Decoded, Facts, Fingerprint, Quarantined, SCAN_FILE, ScanReport};
 pub use sample::{ClipInfo, ClipSource, Fit, Placement, Sample, Skipped, Window};
+pub use shards::ShardSource;
+pub use statistics::{Count, Statistics};
 pub use times::Take;
+pub use world::{WorldConfig, WorldSource};
+
+#[cfg(test)]
+mod tests;
