@@ -5,6 +5,7 @@
 //! - [`Order`] says which clips make batch `n`, as a pure function of the seed and `n`.
 //! - [`Loader`] reads batches ahead of time on several threads, replaces clips that cannot be read
 //!   and counts them.
+//! - [`Scan`] reads everything once, before training, and says what is there and what is broken.
 //!
 //! Nothing here knows a tensor: a [`Sample`] has 8-bit frames.
 
@@ -18,6 +19,7 @@ pub mod loader;
 pub mod order;
 mod record;
 mod sample;
+pub mod scan;
 pub mod shards;
 mod statistics;
 mod times;
@@ -30,6 +32,7 @@ pub use loader::{Broken, BrokenPolicy, Loaded, Loader, LoaderSettings};
 pub use order::{BatchPlan, Order, OrderReport, OrderSettings};
 pub use record::{ClipRecord, Decoded, Facts, Fingerprint, Quarantined, SCAN_FILE, ScanReport};
 pub use sample::{ClipInfo, ClipSource, Fit, Placement, Sample, Skipped, Window};
+pub use scan::{DataKind, Scan, ScanEvent, ScanSettings};
 pub use shards::ShardSource;
 pub use statistics::{Count, Statistics};
 pub use times::Take;

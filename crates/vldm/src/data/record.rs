@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
+use tempfile::Builder;
 use vldm_media::{Fps, Info};
 
 use super::statistics::Statistics;
@@ -180,6 +182,36 @@ impl ScanReport {
     pub(super) fn format() -> u32 {
         FORMAT
     }
+
+    /// Writes the report; what was there before stays until all of it is on the disk.
+    pub(super) fn save(&self, path: &Path) -> Result<()> {
+        let failed = |error| Error::Input(format!("{}: cannot write it: {error}", path.display()));
+        let mut text = serde_json::to_string_pretty(self).map_err(failed)?;
+        text.push('\n');
+        save_whole(path, text.as_bytes())
+    }
+}
+
+/// Writes a file under a temporary name, syncs it and gives it its name.
+pub(super) fn save_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    let write = || {
+        let folder = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty());
+        let mut builder = Builder::new();
+        builder.prefix(".vldm-").suffix(".partial");
+        let mut file = builder.tempfile_in(folder.unwrap_or(Path::new(".")))?;
+        file.write_all(bytes)?;
+        file.as_file().sync_all()?;
+        file.persist(path)?;
+        Ok(())
+    };
+    write().map_err(|error: std::io::Error| {
+        Error::Input(format!(
+            "{}: cannot write it: {error}; name another folder",
+            path.display()
+        ))
+    })
 }
 
 /// What an earlier scan says, by clip.
@@ -215,6 +247,16 @@ impl Known {
     pub(super) fn decoded(&self, id: &str, file: Fingerprint) -> Option<&Decoded> {
         let clip = self.clips.get(id).filter(|clip| clip.file == file)?;
         Some(&clip.decoded)
+    }
+
+    /// All that is known of a clip, whether or not its file has changed.
+    pub(super) fn clip(&self, id: &str) -> Option<&ClipRecord> {
+        self.clips.get(id)
+    }
+
+    /// Why a clip was found not to be usable.
+    pub(super) fn reason(&self, id: &str) -> Option<&str> {
+        self.quarantine.get(id).map(String::as_str)
     }
 
     /// Whether the clip was found not to be usable, for whatever reason.

@@ -12,8 +12,8 @@ use crate::error::{Error, Result};
 const MAX_DEPTH: usize = 32;
 /// The file with a line per clip.
 const METADATA: &str = "metadata.jsonl";
-/// What a scan writes beside the data begins with this.
-const SCAN: &str = "vldm-scan";
+/// Names of what we write beside the data begin with this, and none of it is data.
+const OWN: &str = "vldm-";
 
 /// A clip by its looks: nothing of it has been read.
 #[derive(Debug)]
@@ -171,7 +171,7 @@ impl Tree {
                     entry.path().display()
                 )));
             };
-            if name.starts_with('.') || name.starts_with(SCAN) {
+            if name.starts_with('.') || name.starts_with(OWN) {
                 continue;
             }
             match entry.path().is_dir() {

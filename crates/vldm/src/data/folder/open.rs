@@ -1,5 +1,6 @@
 //! From a listing to clips of known size and length.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -34,7 +35,14 @@ pub(super) fn open(root: &Path, picture_fps: Fps) -> Result<FolderSource> {
         skipped: Vec::new(),
     };
     let mut unknown = Vec::new();
+    let faults = listing.faults.into_iter();
+    let faults: HashMap<String, String> = faults.filter_map(|(id, why)| Some((id?, why))).collect();
     for (candidate, decoded) in listing.clips.into_iter().zip(found) {
+        if let Some(reason) = faults.get(&candidate.id).cloned() {
+            let id = candidate.id;
+            source.skipped.push(Skipped { id, reason });
+            continue;
+        }
         match decoded {
             Probe::New(Err(reason)) => unknown.push(Skipped {
                 id: candidate.id,

@@ -2,6 +2,7 @@
 
 mod folder;
 mod loader;
+mod scan;
 mod shards;
 
 use std::fs;

@@ -7,7 +7,7 @@ use super::{clip, numbers, says, window, write};
 use crate::data::{ClipSource, Placement, ShardSource};
 
 /// Packs files of a folder into a shard, in the order of their names.
-fn pack(folder: &Path, shard: &Path) {
+pub(super) fn pack(folder: &Path, shard: &Path) {
     let mut names: Vec<_> = fs::read_dir(folder)
         .unwrap()
         .map(|e| e.unwrap().path())
