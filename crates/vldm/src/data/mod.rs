@@ -5,6 +5,7 @@
 //! - [`Order`] says which clips make batch `n`, as a pure function of the seed and `n`.
 //! - [`Loader`] reads batches ahead of time on several threads, replaces clips that cannot be read
 //!   and counts them.
+//! - [`Export`] writes the clips of a source as a folder of MP4 files.
 //! - [`Scan`] reads everything once, before training, and says what is there and what is broken.
 //!
 //! Nothing here knows a tensor: a [`Sample`] has 8-bit frames.
@@ -12,6 +13,7 @@
 mod annotations;
 mod cache;
 mod config;
+mod export;
 mod file;
 pub mod folder;
 mod framing;
@@ -27,6 +29,7 @@ pub mod world;
 
 pub use annotations::Annotations;
 pub use config::DataConfig;
+pub use export::{Export, ExportEvent};
 pub use folder::FolderSource;
 pub use loader::{Broken, BrokenPolicy, Loaded, Loader, LoaderSettings};
 pub use order::{BatchPlan, Order, OrderReport, OrderSettings};

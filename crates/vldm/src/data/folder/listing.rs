@@ -12,8 +12,8 @@ use crate::error::{Error, Result};
 const MAX_DEPTH: usize = 32;
 /// The file with a line per clip.
 const METADATA: &str = "metadata.jsonl";
-/// Names of what we write beside the data begin with this, and none of it is data.
-const OWN: &str = "vldm-";
+/// Names of what we write beside the data begin like this, and none of it is data.
+const OWN: [&str; 2] = ["vldm-scan", "vldm-sheet"];
 
 /// A clip by its looks: nothing of it has been read.
 #[derive(Debug)]
@@ -171,7 +171,7 @@ impl Tree {
                     entry.path().display()
                 )));
             };
-            if name.starts_with('.') || name.starts_with(OWN) {
+            if name.starts_with('.') || OWN.iter().any(|own| name.starts_with(own)) {
                 continue;
             }
             match entry.path().is_dir() {

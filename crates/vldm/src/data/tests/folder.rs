@@ -27,6 +27,8 @@ fn a_tree_of_clips_and_pictures_is_read() {
     write(&root.join("b/frames"), &clip(5, 24));
     fs::write(root.join("b/long.txt"), "a grey wall\n").unwrap();
     fs::write(root.join("notes.md"), "not data").unwrap();
+    fs::write(root.join("vldm-scan.png"), "ours").unwrap();
+    fs::write(root.join("vldm-sheet.png"), "ours").unwrap();
     let source = open(&folder).unwrap();
     assert_eq!(
         ids(&source),
