@@ -7,6 +7,8 @@ pub mod autoencoder;
 pub mod bench;
 pub mod checkpoint;
 pub mod conditioning;
+pub mod data;
+pub mod data;
 pub mod diffusion;
 pub mod error;
 pub mod layout;
