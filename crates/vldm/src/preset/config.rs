@@ -127,7 +127,7 @@ pub enum Part {
 
 impl Part {
     /// All that stand for themselves, in the order they are listed.
-    pub(super) const ALL: [Part; 9] = [
+    pub(crate) const ALL: [Part; 9] = [
         Part::Autoencoder,
         Part::Unet,
         Part::Temporal,

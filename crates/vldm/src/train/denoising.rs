@@ -190,6 +190,10 @@ pub(crate) fn tokens(networks: &Networks, words: &Words) -> Result<Option<Tensor
                 .ok_or_else(|| missing("a box encoder"))?
                 .forward(boxes)
         }
+        Words::All(all) => {
+            let parts: Result<Vec<_>> = all.iter().map(|words| tokens(networks, words)).collect();
+            Tensor::cat(parts?.into_iter().flatten().collect(), 1)
+        }
     }))
 }
 

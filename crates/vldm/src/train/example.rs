@@ -47,6 +47,8 @@ pub enum Words {
     Labels(Tensor<2, Int>),
     /// Boxes, one list per clip.
     Boxes(BoxBatch),
+    /// The tokens of all of these, one after the other.
+    All(Vec<Words>),
 }
 
 /// What temporal cross-attention reads.
@@ -152,6 +154,7 @@ impl Words {
                 coordinates: boxes.coordinates.autodiff(),
                 classes: boxes.classes.autodiff(),
             }),
+            Words::All(all) => Words::All(all.into_iter().map(Words::tracked).collect()),
         }
     }
 }

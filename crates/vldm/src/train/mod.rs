@@ -9,19 +9,25 @@
 
 mod adversarial;
 mod build;
+mod checkpoint;
 pub mod denoising;
 mod discriminator;
+mod draws;
 mod example;
 mod learner;
 mod networks;
 mod optimizer;
 mod parameters;
 mod pass;
+mod picture;
+mod prepare;
+mod recipe;
 pub mod report;
 mod schedule;
+mod stage;
 
 pub use adversarial::{AdversarialConfig, AdversarialStage, Clips, adversarial_pass};
-pub use build::{Start, fresh_networks, networks_of};
+pub use build::{Start, fresh_networks, networks, networks_of};
 pub use discriminator::{Discriminator, DiscriminatorConfig};
 pub use example::{
     Augmentation, Example, Given, LowResolution, TemporalWords, Words, frame_weights,
@@ -30,4 +36,9 @@ pub use learner::{Learner, StepOutcome};
 pub use networks::Networks;
 pub use optimizer::OptimizerConfig;
 pub use pass::{Pass, denoising_pass};
+pub use recipe::{
+    BatchConfig, CheckpointConfig, ConditioningConfig, DreamboothConfig, EvaluationConfig, Recipe,
+    SamplesConfig, WorkingType,
+};
 pub use schedule::{Decay, Schedule};
+pub use stage::TrainingStage;

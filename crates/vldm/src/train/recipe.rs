@@ -1,0 +1,391 @@
+//! What a run is: a TOML file.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::adversarial::AdversarialConfig;
+use super::build::Start;
+use super::discriminator::DiscriminatorConfig;
+use super::optimizer::OptimizerConfig;
+use super::schedule::Schedule;
+use super::stage::TrainingStage;
+use crate::checkpoint::CheckpointError;
+use crate::data::{DataConfig, Fit, LoaderSettings, OrderSettings};
+use crate::error::{Error, Result};
+use crate::preset::Preset;
+
+/// A recipe. Everything that decides what is learnt stands in it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// What is trained; the command's stage must be the same.
+    pub stage: TrainingStage,
+    /// What every random choice is drawn from.
+    #[serde(default)]
+    pub seed: u64,
+    /// Steps of the optimiser.
+    pub steps: u64,
+    /// The data type of the arithmetic; parameters that learn are kept in f32.
+    #[serde(default)]
+    pub dtype: WorkingType,
+    /// The model: a preset file's contents, mostly `base = "…"`.
+    pub model: toml::Table,
+    /// Where weights come from that are already there.
+    #[serde(default)]
+    pub start: Start,
+    /// What is learnt from.
+    pub data: DataConfig,
+    /// What is never learnt from, for measuring.
+    pub held_out: Option<DataConfig>,
+    /// How clips become batches.
+    pub batch: BatchConfig,
+    /// How batches are read ahead.
+    #[serde(default)]
+    pub loader: LoaderSettings,
+    /// The optimiser.
+    #[serde(default)]
+    pub optimizer: OptimizerConfig,
+    /// What the networks are told.
+    #[serde(default)]
+    pub conditioning: ConditioningConfig,
+    /// The losses of an adversarial stage.
+    #[serde(default)]
+    pub adversarial: AdversarialConfig,
+    /// Its discriminator; the stage's own where it is absent.
+    pub discriminator: Option<DiscriminatorConfig>,
+    /// What DreamBooth needs to know.
+    pub dreambooth: Option<DreamboothConfig>,
+    /// Parameters that learn, by the beginnings of their names (`"unet."`), in place of the
+    /// stage's own.
+    pub learns: Option<Vec<String>>,
+    /// When the run is saved.
+    #[serde(default)]
+    pub checkpoints: CheckpointConfig,
+    /// When it is measured.
+    #[serde(default)]
+    pub evaluation: EvaluationConfig,
+    /// When it is looked at.
+    #[serde(default)]
+    pub samples: SamplesConfig,
+}
+
+/// The data type of the arithmetic.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WorkingType {
+    /// 32 bits.
+    #[default]
+    F32,
+    /// 16 bits, with the range of 32.
+    Bf16,
+}
+
+/// How clips become batches.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BatchConfig {
+    /// Clips of one pass.
+    pub size: usize,
+    /// Passes of one step, whose gradients are averaged.
+    #[serde(default = "one")]
+    pub accumulate: usize,
+    /// Frames of a clip; several make buckets. The model's own where it is empty.
+    #[serde(default)]
+    pub frames: Vec<usize>,
+    /// Frames per second; the model's own where it is empty.
+    #[serde(default)]
+    pub fps: Vec<f64>,
+    /// Sizes in pixels, `[height, width]` each; the model's own where it is empty.
+    #[serde(default)]
+    pub sizes: Vec<[u32; 2]>,
+    /// How clips of other sizes are fitted.
+    #[serde(default)]
+    pub fit: Fit,
+}
+
+/// What the networks are told.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ConditioningConfig {
+    /// How often words, labels, boxes or the picture are left out, for guidance; each by itself.
+    pub drop: f64,
+    /// The frame index begins at a random number up to and without this.
+    pub first_frame: usize,
+    /// Stable Video Diffusion's amount of motion in the clips.
+    pub motion_bucket: f64,
+}
+
+impl Default for ConditioningConfig {
+    fn default() -> Self {
+        Self {
+            drop: 0.1,
+            first_frame: 65,
+            motion_bucket: 127.0,
+        }
+    }
+}
+
+/// A subject and the class it belongs to.
+///
+/// # Source
+/// Ruiz et al. 2023 (arXiv:2208.12242), eq. 2; Blattmann et al. 2023, appendix H.3.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DreamboothConfig {
+    /// What the subject's pictures are called: "a sks car on a road".
+    pub prompt: String,
+    /// What the class's pictures are called: "a car on a road".
+    pub class_prompt: String,
+    /// Pictures of the class; made with the model before training where there are none.
+    pub class_data: Option<DataConfig>,
+    /// How many are made.
+    #[serde(default = "two_hundred_fifty_six")]
+    pub class_pictures: usize,
+    /// Weight of the class in the loss.
+    #[serde(default = "unit")]
+    pub prior_weight: f64,
+}
+
+/// When a run is saved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CheckpointConfig {
+    /// Steps from one to the next; the last step is always saved.
+    pub every: u64,
+    /// How many of the latest are kept, at least 1.
+    pub keep_last: usize,
+    /// How many of the best on held-out clips are kept besides.
+    pub keep_best: usize,
+}
+
+impl Default for CheckpointConfig {
+    fn default() -> Self {
+        Self {
+            every: 1000,
+            keep_last: 2,
+            keep_best: 1,
+        }
+    }
+}
+
+/// When a run is measured on held-out clips, and how.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EvaluationConfig {
+    /// Steps from one to the next; 0 is never.
+    pub every: u64,
+    /// Batches, always the same, with always the same noise.
+    pub batches: u64,
+    /// Noise levels as shares of the model's range, 0 to 1: timesteps of a table, logarithms of
+    /// sigma where there is none.
+    pub levels: Vec<f64>,
+}
+
+impl Default for EvaluationConfig {
+    fn default() -> Self {
+        Self {
+            every: 500,
+            batches: 4,
+            levels: vec![0.1, 0.3, 0.5, 0.7, 0.9],
+        }
+    }
+}
+
+/// When samples are made, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SamplesConfig {
+    /// Steps from one set to the next; 0 is never.
+    pub every: u64,
+    /// How many, conditioned as the first held-out clips are.
+    pub count: usize,
+    /// Sampling steps.
+    pub steps: usize,
+}
+
+impl Default for SamplesConfig {
+    fn default() -> Self {
+        Self {
+            every: 0,
+            count: 4,
+            steps: 50,
+        }
+    }
+}
+
+impl Recipe {
+    /// Reads a recipe file. Paths in it are relative to the working directory.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or as [`Recipe::parse`].
+    pub fn load(path: &Path) -> Result<Self> {
+        let text =
+            std::fs::read_to_string(path).map_err(|error| CheckpointError::read(path, error))?;
+        Self::parse(&text).map_err(|error| Error::Config(format!("{}: {error}", path.display())))
+    }
+
+    /// Reads the text of a recipe.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the key that is unknown, missing or out of range.
+    pub fn parse(text: &str) -> Result<Self> {
+        let recipe: Self =
+            toml::from_str(text).map_err(|error| Error::Config(error.to_string()))?;
+        recipe.validate()?;
+        Ok(recipe)
+    }
+
+    /// The recipe as TOML, with everything it left unsaid.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when it cannot be written as TOML.
+    pub fn to_toml(&self) -> Result<String> {
+        toml::to_string(self).map_err(|error| Error::Config(error.to_string()))
+    }
+
+    /// The model.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when `[model]` is not a preset, or lacks what the stage needs.
+    pub fn preset(&self) -> Result<Preset> {
+        let mut table = self.model.clone();
+        let base = table
+            .get("base")
+            .and_then(toml::Value::as_str)
+            .unwrap_or("model");
+        let name = base.to_owned();
+        for (key, text) in [
+            ("name", name.as_str()),
+            ("summary", "a model under training"),
+        ] {
+            table.entry(key).or_insert_with(|| text.into());
+        }
+        let text = toml::to_string(&table).map_err(|error| Error::Config(error.to_string()))?;
+        let preset = Preset::parse(&text, "[model]")?;
+        self.stage.check(&preset)?;
+        Ok(preset)
+    }
+
+    /// How the learning rate moves.
+    #[must_use]
+    pub fn schedule(&self) -> Schedule {
+        Schedule {
+            warmup: self.optimizer.warmup_steps,
+            decay: self.optimizer.decay,
+            steps: self.steps,
+        }
+    }
+
+    /// The parameters that learn, by the beginnings of their names.
+    #[must_use]
+    pub fn learns(&self, preset: &Preset) -> Vec<String> {
+        let own = || {
+            self.stage
+                .learns(preset)
+                .into_iter()
+                .map(String::from)
+                .collect()
+        };
+        self.learns.clone().unwrap_or_else(own)
+    }
+
+    /// The discriminator of an adversarial stage.
+    #[must_use]
+    pub fn discriminator(&self) -> DiscriminatorConfig {
+        self.discriminator.unwrap_or(match self.stage {
+            TrainingStage::Decoder => DiscriminatorConfig::video(),
+            _ => DiscriminatorConfig::default(),
+        })
+    }
+
+    /// What batches are made of.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when neither the recipe nor the model says a size.
+    pub fn order(&self, preset: &Preset) -> Result<OrderSettings> {
+        let clip = preset.clip.as_ref();
+        let pictures = self.stage.reads_pictures(preset);
+        let batch = &self.batch;
+        let own_size = clip.map(|clip| [clip.height as u32, clip.width as u32]);
+        let sizes = match batch.sizes.is_empty() {
+            true => own_size.into_iter().collect(),
+            false => batch.sizes.clone(),
+        };
+        if sizes.is_empty() {
+            return Err(Error::Config(
+                "batch.sizes is empty and the model has no [clip]: say [[height, width]]".into(),
+            ));
+        }
+        let lengths = match (pictures, batch.frames.is_empty()) {
+            (true, _) => vec![1],
+            (false, true) => vec![clip.map_or(8, |clip| clip.num_frames)],
+            (false, false) => batch.frames.clone(),
+        };
+        let rates = match (pictures, batch.fps.is_empty()) {
+            (true, _) => Vec::new(),
+            (false, true) => clip.map(|clip| clip.fps.clone()).unwrap_or_default(),
+            (false, false) => batch.fps.clone(),
+        };
+        Ok(OrderSettings {
+            seed: self.seed,
+            batch: batch.size,
+            buckets: sizes,
+            lengths,
+            rates,
+            fit: batch.fit,
+        })
+    }
+
+    fn validate(&self) -> Result<()> {
+        let fail = |message: String| Err(Error::Config(message));
+        if self.steps == 0 || self.batch.size == 0 || self.batch.accumulate == 0 {
+            return fail("steps, batch.size and batch.accumulate must be at least 1".into());
+        }
+        if !(0.0..=1.0).contains(&self.conditioning.drop) {
+            return fail(format!(
+                "conditioning.drop is {}, expected a probability from 0 to 1",
+                self.conditioning.drop
+            ));
+        }
+        if self.checkpoints.every == 0 || self.checkpoints.keep_last == 0 {
+            return fail("checkpoints.every and checkpoints.keep_last must be at least 1".into());
+        }
+        let shares = &self.evaluation.levels;
+        if shares.is_empty() || !shares.iter().all(|share| (0.0..=1.0).contains(share)) {
+            return fail(format!(
+                "evaluation.levels is {shares:?}, expected shares of the noise from 0 to 1"
+            ));
+        }
+        if (self.stage == TrainingStage::Dreambooth) != self.dreambooth.is_some() {
+            return fail(
+                "[dreambooth] with its prompts belongs to the stage \"dreambooth\", and only to it"
+                    .into(),
+            );
+        }
+        if self
+            .batch
+            .fps
+            .iter()
+            .any(|fps| !(fps.is_finite() && *fps > 0.0))
+        {
+            return fail("batch.fps: expected rates above 0".into());
+        }
+        self.optimizer.validate()?;
+        self.schedule().validate()?;
+        self.discriminator().validate()?;
+        self.preset().map(|_| ())
+    }
+}
+
+fn one() -> usize {
+    1
+}
+
+fn two_hundred_fifty_six() -> usize {
+    256
+}
+
+fn unit() -> f64 {
+    1.0
+}
