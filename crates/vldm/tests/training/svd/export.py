@@ -1,6 +1,7 @@
 """Stable Video Diffusion: EDM preconditioning, the first frame's latents beside the noisy ones; all of it trained, or the temporal layers.
 
-diffusers fixes 32 groups in every normalisation of this network, so its one level is 32 wide and has its transformers in the middle only.
+diffusers fixes 32 groups in every normalisation of this network. With 32 channels each group would be one channel, and would take
+away the noise level, which is added per channel: so the groups are made 4, and `norm_num_groups` in the configuration says so.
 """
 
 import sys
@@ -13,37 +14,38 @@ from common import *  # noqa: E402,F403
 from diffusers import UNetSpatioTemporalConditionModel
 
 SEED = 104
-BATCH, FRAMES, CONTEXT = 2, 3, 4
+BATCH, FRAMES, CONTEXT, GROUPS = 2, 3, 6, 4
 
 
 def build():
-    unet = UNetSpatioTemporalConditionModel(
-        sample_size=8,
-        in_channels=8,
-        out_channels=4,
-        down_block_types=("DownBlockSpatioTemporal",),
-        up_block_types=("UpBlockSpatioTemporal",),
-        block_out_channels=(32,),
-        addition_time_embed_dim=4,
-        projection_class_embeddings_input_dim=12,
-        layers_per_block=1,
-        cross_attention_dim=CONTEXT,
-        num_attention_heads=(4,),
-        num_frames=FRAMES,
-    )
-    randomise(unet, SEED, {"conv_out.weight": 0.7})
-    return unet
+    with groups(GROUPS):
+        unet = UNetSpatioTemporalConditionModel(
+            sample_size=8,
+            in_channels=8,
+            out_channels=4,
+            down_block_types=("CrossAttnDownBlockSpatioTemporal", "DownBlockSpatioTemporal"),
+            up_block_types=("UpBlockSpatioTemporal", "CrossAttnUpBlockSpatioTemporal"),
+            block_out_channels=(8, 12),
+            addition_time_embed_dim=4,
+            projection_class_embeddings_input_dim=12,
+            layers_per_block=1,
+            cross_attention_dim=CONTEXT,
+            num_attention_heads=(2, 3),
+            num_frames=FRAMES,
+        )
+    unet.register_to_config(norm_num_groups=GROUPS)
+    return randomise(unet, SEED, {"conv_out.weight": 0.7})
 
 
 def inputs():
-    shape = (STEPS, BATCH, FRAMES, 4, 4, 6)
+    shape = (STEPS, BATCH, FRAMES, 4, 6, 8)
     ids = [uniform(SEED, "rate", (STEPS, BATCH), 2, 30).round(), uniform(SEED, "motion", (STEPS, BATCH), 1, 255).round()]
     ids.append(uniform(SEED, "augmentation", (STEPS, BATCH), 0, 0.5))
     return {
         "x0": normal(SEED, "x0", shape),
         "noise": normal(SEED, "noise", shape),
         "sigmas": torch.exp(0.7 + 1.6 * normal(SEED, "sigmas", (STEPS, BATCH)).double()),
-        "image_latents": normal(SEED, "image latents", (STEPS, BATCH, 4, 4, 6)),
+        "image_latents": normal(SEED, "image latents", (STEPS, BATCH, 4, 6, 8)),
         "image_embeds": normal(SEED, "image embeds", (STEPS, BATCH, 1, CONTEXT)),
         "added_time_ids": torch.stack(ids, -1),
     }

@@ -1,6 +1,5 @@
 """Text-to-video: temporal layers with text cross-attention in a frozen image model, from SVD's network without its extra conditions."""
 
-import contextlib
 import sys
 from pathlib import Path
 
@@ -16,19 +15,6 @@ SEED = 103
 BATCH, FRAMES, GROUPS, CONTEXT = 2, 4, 4, 6
 CHANNELS, HEADS = (8, 8), (2, 4)
 FIRST = [0, 3, 17, 64, 1, 40, 0, 9, 28, 5]
-
-
-@contextlib.contextmanager
-def groups(count):
-    """diffusers fixes 32 groups in this network."""
-    original = torch.nn.GroupNorm.__init__
-
-    def changed(self, num_groups, *more, **named):
-        original(self, count if num_groups == 32 else num_groups, *more, **named)
-
-    torch.nn.GroupNorm.__init__ = changed
-    yield
-    torch.nn.GroupNorm.__init__ = original
 
 
 class Nothing(torch.nn.Module):
