@@ -44,8 +44,13 @@ impl Case {
         }
     }
 
-    pub fn numbers(&self, key: &str) -> Vec<f64> {
-        serde_json::from_value(self.expected[key].clone()).unwrap()
+    /// A list of expected numbers, of a further run or (`""`) of the first.
+    pub fn numbers(&self, run: &str, key: &str) -> Vec<f64> {
+        let expected = match run {
+            "" => &self.expected,
+            run => &self.expected[run],
+        };
+        serde_json::from_value(expected[key].clone()).unwrap()
     }
 
     pub fn has(&self, input: &str) -> bool {

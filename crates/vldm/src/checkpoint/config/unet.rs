@@ -169,6 +169,9 @@ impl DiffusersUNetConfig {
         if let (Some(out), Value::Object(more)) = (out.as_object_mut(), more) {
             out.extend(more);
         }
+        if self.is_video() && self.norm_groups != 32 {
+            out["norm_num_groups"] = json!(self.norm_groups);
+        }
         out
     }
 }
@@ -332,7 +335,8 @@ fn video(json: &Json) -> Result<DiffusersUNetConfig> {
         heads,
         context_width: json.size("cross_attention_dim", 1024)?,
         linear_projection: true,
-        norm_groups: 32,
+        // diffusers fixes this number; models that are not its own may say another.
+        norm_groups: json.size("norm_num_groups", 32)?,
         norm_eps: 1e-5,
         class_labels: None,
         scalars: Some(Scalars {
