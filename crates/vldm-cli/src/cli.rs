@@ -3,6 +3,8 @@
 use clap::{ArgAction, Parser, Subcommand};
 
 use crate::bench::BenchArgs;
+use crate::data::scan::ScanArgs;
+use crate::data::world::WorldArgs;
 use crate::device::DeviceName;
 use crate::exit::EXIT_STATUS;
 use crate::generate::GenerateArgs;
@@ -35,6 +37,13 @@ pub(crate) enum Command {
         command: ModelCommand,
     },
 
+    /// Look at training data, make some.
+    #[command(after_help = EXIT_STATUS)]
+    Data {
+        #[command(subcommand)]
+        command: DataCommand,
+    },
+
     /// Measure a part of a preset on random weights: time, arithmetic, memory.
     #[command(after_help = EXIT_STATUS)]
     Bench(Box<BenchArgs>),
@@ -42,6 +51,17 @@ pub(crate) enum Command {
     /// Computes something small on a device; run by vldm itself in a process of its own.
     #[command(hide = true)]
     ProbeDevice { device: DeviceName },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DataCommand {
+    /// Read everything once: what is there, what cannot be used and why.
+    #[command(after_help = EXIT_STATUS)]
+    Scan(ScanArgs),
+
+    /// Write clips of the procedural driving world, with captions, labels and boxes.
+    #[command(after_help = EXIT_STATUS)]
+    World(WorldArgs),
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,12 +1,13 @@
 //! The `vldm` command: words in, a library request out, and what came of it shown.
 //!
-//! Nothing here knows a model: [`generate`], [`model`] and [`bench`] turn arguments into requests and the
-//! library's answers into lines, files and exit statuses.
+//! Nothing here knows a model: [`generate`], [`model`], [`data`] and [`bench`] turn arguments into
+//! requests and the library's answers into lines, files and exit statuses.
 
 mod bench;
 mod bytes;
 mod cli;
 mod compute;
+mod data;
 mod device;
 mod exit;
 mod generate;
@@ -20,7 +21,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use cli::{Cli, Command, ModelCommand};
+use cli::{Cli, Command, DataCommand, ModelCommand};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -47,6 +48,12 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Model {
             command: ModelCommand::Verify(args),
         } => model::verify::run(&args, verbose),
+        Command::Data {
+            command: DataCommand::Scan(args),
+        } => data::scan::run(&args),
+        Command::Data {
+            command: DataCommand::World(args),
+        } => data::world::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::ProbeDevice { device } => device::probe_here(device),
     }

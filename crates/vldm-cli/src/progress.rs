@@ -51,6 +51,11 @@ impl Bar {
     pub(crate) fn set(&self, done: usize) {
         self.0.set_position(done as u64);
     }
+
+    /// Writes lines while the bar is out of their way.
+    pub(crate) fn aside(&self, write: impl FnOnce()) {
+        self.0.suspend(write);
+    }
 }
 
 /// Nothing is known before the first step is done.

@@ -14,6 +14,9 @@ fn help_tells_the_exit_status() {
         "model inspect",
         "model convert",
         "model verify",
+        "data",
+        "data scan",
+        "data world",
     ] {
         let ran = run(Path::new("."), &format!("{command} --help"));
         assert_eq!(ran.status, 0, "{command}");

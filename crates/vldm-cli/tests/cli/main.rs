@@ -8,6 +8,7 @@
 
 mod bench;
 mod convert;
+mod data;
 mod errors;
 mod generate;
 mod help;

@@ -72,7 +72,8 @@ fn count_pictures(folder: &Path) -> Result<usize> {
     Ok(entries.flatten().filter(is_frame).count())
 }
 
-/// Reads all frames, a part of them at a time, and hands over each; returns their number.
+/// Reads all frames, a part of them at a time, and hands over each; returns their number, which is
+/// smaller than the header's where that is an estimate.
 pub(super) fn each_frame(
     path: &Path,
     info: &Info,
@@ -82,15 +83,20 @@ pub(super) fn each_frame(
     let part = part_of(path, info.width, info.height).max(1);
     let mut next = 0;
     while next < info.num_frames.max(1) {
+        let count = part.min(info.num_frames.max(1) - next);
         let options = ReadOptions {
             start: next,
-            count: Some(part.min(info.num_frames.max(1) - next)),
+            count: Some(count),
             ..options(picture_fps)
         };
         let frames = vldm_media::read(path, &options)?.into_frames();
+        let is_end = frames.len() < count;
         for frame in frames {
             take(next, frame)?;
             next += 1;
+        }
+        if is_end {
+            break;
         }
     }
     Ok(next)

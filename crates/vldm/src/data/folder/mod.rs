@@ -2,7 +2,7 @@
 //!
 //! Everything below the folder that is a clip or a picture counts, whatever the depth. A caption
 //! lies beside its clip (`a.mp4`, `a.txt`), or in a `metadata.jsonl` in the clip's folder or above
-//! it, whose `file_name`s are paths from where it lies ([`Annotations`](super::Annotations) says
+//! it, whose `file_name`s are paths from where it lies ([`Annotations`] says
 //! what else a line holds). Where both speak of a clip, the line counts.
 //!
 //! A folder below it that holds nothing but pictures with one name and running numbers

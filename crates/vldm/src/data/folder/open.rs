@@ -91,6 +91,14 @@ fn check(root: &Path, listing: &Listing, known: &Known) -> Result<()> {
     if orphans > 0 {
         tracing::warn!("{root}: {orphans} captions belong to no clip: {examples}");
     }
+    let sequences = listing.clips.iter().filter(|clip| clip.path.is_dir());
+    if let Some(first) = sequences.clone().next() {
+        tracing::info!(
+            "{root}: {} folders of numbered pictures are read as one clip each: {}",
+            sequences.count(),
+            first.id
+        );
+    }
     if listing.both > 0 {
         tracing::warn!(
             "{root}: {} clips have a .txt caption and a line in metadata.jsonl; the line counts",

@@ -16,6 +16,8 @@ use crate::error::{Error, Result};
 
 /// Frames in a preview.
 pub(super) const SHOWN: usize = 6;
+/// Headers that tell no number of frames, but how long they last, may be off by so many frames.
+const ESTIMATE: usize = 2;
 /// Size of a frame in a preview, in pixels.
 const SIZE: (u32, u32) = (192, 108);
 
@@ -116,9 +118,9 @@ fn decode(target: &Target, picture_fps: Fps, show: bool) -> Result<(Facts, Shown
         }
         Ok(())
     })?;
-    if decoded != info.num_frames {
+    if decoded + ESTIMATE < info.num_frames {
         return Err(Error::Input(format!(
-            "{}: its header says {} frames, {decoded} came out",
+            "{}: cut short: its header says {} frames, {decoded} came out",
             target.id(),
             info.num_frames
         )));

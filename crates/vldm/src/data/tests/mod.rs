@@ -1,5 +1,6 @@
 //! Sources and the loader on real files.
 
+mod damage;
 mod folder;
 mod loader;
 mod scan;
