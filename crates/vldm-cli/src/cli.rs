@@ -11,6 +11,7 @@ use crate::generate::GenerateArgs;
 use crate::model::convert::ConvertArgs;
 use crate::model::inspect::InspectArgs;
 use crate::model::verify::VerifyArgs;
+use crate::train::TrainArgs;
 
 /// Video latent diffusion: pictures and clips from text and pictures.
 #[derive(Debug, Parser)]
@@ -36,6 +37,10 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: ModelCommand,
     },
+
+    /// Train a stage of a model by a recipe.
+    #[command(after_help = EXIT_STATUS)]
+    Train(Box<TrainArgs>),
 
     /// Look at training data, make some.
     #[command(after_help = EXIT_STATUS)]

@@ -1,6 +1,6 @@
 //! The `vldm` command: words in, a library request out, and what came of it shown.
 //!
-//! Nothing here knows a model: [`generate`], [`model`], [`data`] and [`bench`] turn arguments into
+//! Nothing here knows a model: [`generate`], [`model`], [`data`], [`train`] and [`bench`] turn arguments into
 //! requests and the library's answers into lines, files and exit statuses.
 
 mod bench;
@@ -16,6 +16,7 @@ mod model;
 mod output;
 mod progress;
 mod terminal;
+mod train;
 
 use std::process::ExitCode;
 
@@ -54,6 +55,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Data {
             command: DataCommand::World(args),
         } => data::world::run(&args),
+        Command::Train(args) => train::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::ProbeDevice { device } => device::probe_here(device),
     }

@@ -1,6 +1,7 @@
 //! Progress bars on standard error, for what takes longer than two seconds.
 
 use std::fmt::Write;
+use std::io::IsTerminal;
 use std::thread;
 use std::time::Duration;
 
@@ -50,6 +51,24 @@ impl Bar {
     /// `done` steps are behind us.
     pub(crate) fn set(&self, done: usize) {
         self.0.set_position(done as u64);
+    }
+
+    /// `done` steps were behind us when we began: the time left does not count them.
+    pub(crate) fn begin_at(&self, done: usize) {
+        self.0.set_position(done as u64);
+        self.0.reset_eta();
+    }
+
+    /// Another text before the bar.
+    pub(crate) fn label(&self, label: String) {
+        self.0.set_message(label);
+    }
+
+    /// Writes lines where no bar is shown, because standard error is no terminal.
+    pub(crate) fn aside_without_terminal(&self, write: impl FnOnce()) {
+        if !std::io::stderr().is_terminal() {
+            write();
+        }
     }
 
     /// Writes lines while the bar is out of their way.

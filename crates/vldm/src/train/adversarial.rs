@@ -21,7 +21,7 @@ use super::parameters::{accumulate, learn, plain, take_gradients};
 use super::pass::Pass;
 use crate::autoencoder::{Autoencoder, TemporalDecoderLayers};
 use crate::error::{Error, Result};
-use crate::layout::{fold_frames, images_to_channels_last};
+use crate::layout::{fold_frames, images_to_channels_last, unfold_frames};
 use crate::nn::temporal::TemporalContext;
 
 /// Weights of the losses of an adversarial stage.
@@ -210,6 +210,24 @@ fn make(
         output: output.cast(DType::F32),
         regularisation,
     })
+}
+
+/// What the autoencoder makes of clips, from the posterior's mode; networks for looking only.
+///
+/// # Shapes
+/// - returns: shape of the clips
+pub(crate) fn made_clips(
+    networks: &Networks,
+    clips: &Clips,
+    stage: AdversarialStage,
+) -> Result<Tensor<5>> {
+    let frames = clips.pixels.dims()[1];
+    let clips = Clips {
+        posterior_noise: None,
+        ..clips.clone()
+    };
+    let made = make(networks, &clips, stage, &AdversarialConfig::default())?;
+    Ok(unfold_frames(made.output.without_autodiff(), frames))
 }
 
 /// Before and after the decoder's last layer.

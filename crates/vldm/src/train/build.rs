@@ -7,16 +7,19 @@ use burn::module::Module;
 use burn::tensor::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
 
+use super::discriminator::Discriminator;
 use super::networks::Networks;
+use super::recipe::Recipe;
+use super::stage::TrainingStage;
 use crate::autoencoder::{Autoencoder, AutoencoderConfig, TemporalDecoderLayers};
 use crate::checkpoint::key_map::UNetKeys;
 use crate::checkpoint::{LoadOptions, Weights, load};
 use crate::conditioning::encoders::ConditionEncoders;
 use crate::error::{Error, Result};
-use crate::model::{LoadSettings, Model, ModelDescription, VideoUNet};
+use crate::model::{LoadSettings, Model, ModelDescription, VideoAutoencoder, VideoUNet};
 use crate::nn::{Init, arrange_as};
 use crate::preset::{Part, Preset};
-use crate::text::{ClipTextEncoder, ClipVisionEncoder};
+use crate::text::{ClipTextEncoder, ClipVisionEncoder, PadToken, Tokenizer};
 use crate::unet::{TemporalLayers, UNet, UNetConfig};
 
 /// Where a run's weights come from. What is not found anywhere starts fresh.
@@ -100,11 +103,17 @@ pub fn networks_of(model: Model) -> Networks {
     }
 }
 
-/// The networks of a preset: those that `start` has, and fresh ones.
+/// The networks of a preset: those that `start` has, and fresh ones. The scale of an autoencoder's
+/// latents comes with its weights, into the preset.
 ///
 /// # Errors
 /// When a path of `start` cannot be read, or a part there has other sizes than the preset says.
-pub fn networks(preset: &Preset, start: &Start, seed: u64, device: &Device) -> Result<Networks> {
+pub fn networks(
+    preset: &mut Preset,
+    start: &Start,
+    seed: u64,
+    device: &Device,
+) -> Result<Networks> {
     let mut networks = fresh_networks(preset, start.seed.unwrap_or(seed), device);
     if let Some(path) = &start.model {
         let found = open(path, device)?;
@@ -134,6 +143,36 @@ pub fn networks(preset: &Preset, start: &Start, seed: u64, device: &Device) -> R
     Ok(networks)
 }
 
+/// Leaves the networks that take part in a recipe's stage, and adds its discriminator.
+pub(crate) fn fit_stage(
+    networks: &mut Networks,
+    preset: &Preset,
+    recipe: &Recipe,
+    device: &Device,
+) {
+    let stage = recipe.stage;
+    if !stage.uses_temporal_layers() {
+        networks.temporal = None;
+    }
+    if stage != TrainingStage::Svd {
+        networks.image_encoder = None;
+    }
+    if stage != TrainingStage::Decoder {
+        networks.temporal_decoder = None;
+    }
+    if stage.is_adversarial() {
+        (networks.unet, networks.temporal) = (None, None);
+        (networks.text_encoder, networks.conditions) = (None, None);
+        let channels = preset
+            .autoencoder
+            .as_ref()
+            .map_or(3, |config| config.image_channels);
+        let init = Init::new(device, recipe.seed.wrapping_add(7));
+        let config = recipe.discriminator();
+        networks.discriminator = Some(values(Discriminator::new(&config, channels, &init)));
+    }
+}
+
 /// The model at a path: a model's folder or file, or the latest checkpoint of a run.
 fn open(path: &Path, device: &Device) -> Result<Model> {
     let settings = LoadSettings {
@@ -148,7 +187,7 @@ fn open(path: &Path, device: &Device) -> Result<Model> {
 /// Takes one part of a model; `wanted` makes it an error that the model lacks it.
 fn take(
     networks: &mut Networks,
-    preset: &Preset,
+    preset: &mut Preset,
     (model, path): (&Model, &Path),
     (part, wanted): (Part, bool),
 ) -> Result<()> {
@@ -177,7 +216,7 @@ fn take(
             },
             _ => false,
         },
-        Part::Autoencoder => match (&model.autoencoder, &preset.autoencoder) {
+        Part::Autoencoder => match (&model.autoencoder, &mut preset.autoencoder) {
             (Some(found), Some(config)) => {
                 // The scale was measured when the autoencoder was finished; sizes are what counts.
                 let unscaled = |config: &AutoencoderConfig| AutoencoderConfig {
@@ -188,8 +227,9 @@ fn take(
                     "autoencoder",
                     path,
                     Some(&unscaled(&found.config)),
-                    Some(&unscaled(config)),
+                    Some(&unscaled(&*config)),
                 )?;
+                config.scale_factor = found.config.scale_factor;
                 networks.autoencoder = Some(found.autoencoder.clone());
                 true
             }
@@ -342,4 +382,47 @@ fn same<T: PartialEq + std::fmt::Debug>(
          {wanted:?}",
         path.display()
     )))
+}
+
+/// A whole model of these networks, as it is saved and sampled from.
+///
+/// # Errors
+/// [`Error::Config`] when the preset is that of a stack.
+pub fn model_of(networks: Networks, preset: &Preset) -> Result<Model> {
+    let mut description = ModelDescription::from_preset(preset, 0)?;
+    description.note = None;
+    let device = Device::flex();
+    let tokenizer = match &preset.text_encoder {
+        Some(config) => {
+            let tokenizer = Tokenizer::builtin(PadToken::EndOfText);
+            Some(tokenizer.with_max_length(config.max_tokens)?)
+        }
+        None => None,
+    };
+    Ok(Model {
+        unet: networks
+            .unet
+            .zip(preset.unet.clone())
+            .map(|(unet, config)| VideoUNet {
+                config,
+                unet,
+                temporal: networks.temporal,
+                temporal_config: preset.temporal.clone(),
+            }),
+        autoencoder: networks.autoencoder.zip(preset.autoencoder.clone()).map(
+            |(autoencoder, config)| VideoAutoencoder {
+                config,
+                autoencoder,
+                temporal: networks.temporal_decoder,
+            },
+        ),
+        text_encoder: networks.text_encoder,
+        tokenizer,
+        image_encoder: networks.image_encoder,
+        conditions: networks.conditions,
+        reports: Vec::new(),
+        device,
+        dtype: DType::F32,
+        description,
+    })
 }

@@ -22,8 +22,10 @@ use vldm_kernels::{Moments, from_memory_order, memory_order, memory_order_of};
 use super::learner::Learner;
 use super::networks::Networks;
 use super::optimizer::Slot;
+use super::recipe::CheckpointConfig;
 use crate::checkpoint::{CheckpointError, ModulePath, Weights, write_atomically, write_tensors};
 use crate::error::{Error, Result};
+use crate::model::{Model, SaveSettings, save};
 
 const FORMAT: u32 = 1;
 
@@ -127,6 +129,55 @@ pub(crate) fn read_state(checkpoint: &Path) -> Result<State> {
         )));
     }
     Ok(state)
+}
+
+/// Writes a checkpoint: the model, and what `fill` puts beside it. It has its name only when it is
+/// complete.
+pub(crate) fn write(
+    path: &Path,
+    model: &Model,
+    fill: impl FnOnce(&Path) -> Result<()>,
+) -> Result<()> {
+    let failed = |path: &Path, error| Error::from(CheckpointError::write(path, error));
+    let parent = path.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(parent).map_err(|error| failed(parent, error))?;
+    let temporary = tempfile::Builder::new()
+        .prefix(".vldm-")
+        .suffix(".partial")
+        .tempdir_in(parent)
+        .map_err(|error| failed(parent, error))?;
+    let inside = temporary.path().join("checkpoint");
+    let settings = SaveSettings {
+        dtype: DType::F32,
+        max_shard_bytes: None,
+    };
+    save(model, &inside, &settings)?;
+    fill(&inside)?;
+    std::fs::rename(&inside, path).map_err(|error| failed(path, error))?;
+    // The name itself must survive a power cut, too.
+    let sync = std::fs::File::open(parent).and_then(|folder| folder.sync_all());
+    sync.map_err(|error| failed(parent, error))
+}
+
+/// Removes all but the last checkpoints and the best on held-out clips.
+pub(crate) fn keep(out: &Path, config: &CheckpointConfig) -> Result<()> {
+    let mut all = list(out);
+    let older = all.len().saturating_sub(config.keep_last);
+    let mut older: Vec<(f64, PathBuf)> = all
+        .drain(..older)
+        .map(|(_, path)| {
+            let loss = read_state(&path).ok().and_then(|state| state.held_out);
+            (loss.unwrap_or(f64::INFINITY), path)
+        })
+        .collect();
+    older.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let is_best = |index: usize, loss: f64| index < config.keep_best && loss.is_finite();
+    for (index, (loss, path)) in older.into_iter().enumerate() {
+        if !is_best(index, loss) {
+            std::fs::remove_dir_all(&path).map_err(|error| CheckpointError::write(&path, error))?;
+        }
+    }
+    Ok(())
 }
 
 /// Writes what going on needs into a checkpoint's folder.

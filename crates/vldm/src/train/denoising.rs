@@ -38,7 +38,13 @@ pub fn predict(
     example: &Example,
 ) -> Result<Prediction> {
     let unet = networks.unet.as_ref().ok_or_else(|| missing("a U-Net"))?;
-    let (input, time) = network_input(networks, preconditioning, example)?;
+    let noisy = Parameterization::noisy_input(
+        example.clean.clone(),
+        example.noise.clone(),
+        &example.levels,
+    );
+    let (input, time) =
+        network_input(networks, preconditioning, (example, noisy, &example.levels))?;
     let output = match (&networks.temporal, time) {
         (Some(temporal), Some(time)) => unet.forward_video(input, temporal, &time),
         _ => unet.forward(input),
@@ -55,19 +61,16 @@ pub fn predict(
     })
 }
 
-/// What the U-Net and its temporal layers are asked.
+/// What the U-Net and its temporal layers are asked about `noisy`, latents with noise of `levels`
+/// in the variance-preserving form. Of what the example would learn to make, given frames alone
+/// are looked at.
 pub(crate) fn network_input(
     networks: &Networks,
     preconditioning: &Preconditioning,
-    example: &Example,
+    (example, noisy, levels): (&Example, Tensor<5>, &[NoiseLevel]),
 ) -> Result<(UNetInput, Option<TemporalContext>)> {
     let [batch, frames, _, height, width] = example.clean.dims();
     let dtype = working_dtype(networks);
-    let noisy = Parameterization::noisy_input(
-        example.clean.clone(),
-        example.noise.clone(),
-        &example.levels,
-    );
     let given = example.given.as_ref().map(|given| {
         let mask = given.mask.clone().reshape([batch, frames, 1, 1, 1]);
         observed_frames(&example.clean, mask, &given.augmentation)
@@ -98,8 +101,7 @@ pub(crate) fn network_input(
     let input = UNetInput {
         sample,
         timestep: column(
-            example
-                .levels
+            levels
                 .iter()
                 .map(|&level| preconditioning.at(level).c_noise),
             &example.clean,

@@ -6,7 +6,7 @@ use burn::tensor::DType;
 
 use super::networks::Networks;
 use super::optimizer::{GradientNorms, Optimizer, OptimizerConfig};
-use super::parameters::{accumulate, learn};
+use super::parameters::{accumulate, count_learning, learn};
 use super::pass::Pass;
 use super::schedule::Schedule;
 
@@ -63,6 +63,12 @@ impl Learner {
     #[must_use]
     pub fn averaged(&self, dtype: DType) -> Networks {
         self.optimizer.averaged(self.networks.clone()).frozen(dtype)
+    }
+
+    /// How many numbers learn.
+    #[must_use]
+    pub fn learning(&self) -> usize {
+        count_learning(&self.networks)
     }
 
     /// The steps so far.

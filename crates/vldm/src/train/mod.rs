@@ -13,21 +13,27 @@ mod checkpoint;
 pub mod denoising;
 mod discriminator;
 mod draws;
+mod evaluate;
 mod example;
 mod learner;
 mod networks;
 mod optimizer;
+mod outputs;
+mod overfit;
 mod parameters;
 mod pass;
 mod picture;
 mod prepare;
 mod recipe;
 pub mod report;
+mod run;
+mod sample;
 mod schedule;
+mod sources;
 mod stage;
 
 pub use adversarial::{AdversarialConfig, AdversarialStage, Clips, adversarial_pass};
-pub use build::{Start, fresh_networks, networks, networks_of};
+pub use build::{Start, fresh_networks, model_of, networks, networks_of};
 pub use discriminator::{Discriminator, DiscriminatorConfig};
 pub use example::{
     Augmentation, Example, Given, LowResolution, TemporalWords, Words, frame_weights,
@@ -35,10 +41,12 @@ pub use example::{
 pub use learner::{Learner, StepOutcome};
 pub use networks::Networks;
 pub use optimizer::OptimizerConfig;
+pub use overfit::{OverfitReport, OverfitSettings, overfit_one_clip};
 pub use pass::{Pass, denoising_pass};
 pub use recipe::{
     BatchConfig, CheckpointConfig, ConditioningConfig, DreamboothConfig, EvaluationConfig, Recipe,
     SamplesConfig, WorkingType,
 };
+pub use run::{Event, Run, Summary};
 pub use schedule::{Decay, Schedule};
 pub use stage::TrainingStage;

@@ -133,3 +133,19 @@ pub(crate) fn row_major<M: Module>(module: &M, name: &str, flat: Tensor<1>) -> O
     module.visit(&mut find);
     find.found
 }
+
+/// How many numbers of a module learn.
+pub(crate) fn count_learning<M: Module>(module: &M) -> usize {
+    struct Count(usize);
+
+    impl ModuleVisitor for Count {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let value = param.val();
+            self.0 += usize::from(value.is_require_grad()) * value.shape().num_elements();
+        }
+    }
+
+    let mut count = Count(0);
+    module.visit(&mut count);
+    count.0
+}

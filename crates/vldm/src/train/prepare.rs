@@ -36,8 +36,8 @@ pub(crate) struct Preparation {
 pub(crate) type Drawn<'a> = (&'a Sample, Draws);
 
 impl Preparation {
-    pub(crate) fn new(recipe: &Recipe, device: &Device) -> Result<Self> {
-        let preset = recipe.preset()?;
+    /// For a recipe, whose model is `preset` by now.
+    pub(crate) fn new(recipe: &Recipe, preset: Preset, device: &Device) -> Result<Self> {
         let preconditioning = match &preset.diffusion {
             Some(diffusion) if !recipe.stage.is_adversarial() => Some(Preconditioning {
                 parameterization: diffusion.parameterization,
@@ -192,6 +192,22 @@ impl Preparation {
         Ok(latents
             .mul_scalar(config.scale_factor)
             .reshape([b, f, channels, h, w]))
+    }
+
+    /// Latents as the encoder gives them.
+    pub(crate) fn unscaled_latents(
+        &self,
+        networks: &Networks,
+        drawn: &[Drawn],
+    ) -> Result<Tensor<5>> {
+        let scale = self
+            .preset
+            .autoencoder
+            .as_ref()
+            .map_or(1.0, |config| config.scale_factor);
+        Ok(self
+            .latents(networks, self.pixels(drawn)?, drawn)?
+            .div_scalar(scale))
     }
 
     fn level_sampling(&self) -> NoiseLevelSampling {

@@ -1,0 +1,142 @@
+//! `vldm train`: a recipe becomes a run, and the run lines on the terminal.
+
+mod report;
+
+use std::path::PathBuf;
+
+use clap::Args;
+use vldm::train::{
+    Event, OverfitSettings, Recipe, Run, TrainingStage, WorkingType, overfit_one_clip,
+};
+
+use crate::compute::{ComputeArgs, Dtype};
+use crate::interrupt::Interrupt;
+use crate::progress::Bar;
+use crate::terminal::{complain, say};
+
+/// What to train.
+#[derive(Debug, Args)]
+pub(crate) struct TrainArgs {
+    /// autoencoder, image, boxes, temporal, prediction, interpolation, decoder, upsampler, svd or
+    /// dreambooth.
+    #[arg(value_name = "STAGE")]
+    pub(crate) stage: TrainingStage,
+
+    /// The recipe, a TOML file.
+    pub(crate) recipe: PathBuf,
+
+    /// The run's folder: checkpoints, metrics, samples.
+    #[arg(
+        short,
+        long,
+        value_name = "DIR",
+        required_unless_present = "overfit_one_clip"
+    )]
+    pub(crate) out: Option<PathBuf>,
+
+    /// Go on with the run in the folder, from its last checkpoint.
+    #[arg(long)]
+    pub(crate) resume: bool,
+
+    /// Go on although the recipe is not the one the run was begun with.
+    #[arg(long, requires = "resume")]
+    pub(crate) changed_recipe: bool,
+
+    /// A self-test instead of a run: learn one clip by heart. Exit status 1 if that fails.
+    #[arg(long, conflicts_with_all = ["out", "resume"])]
+    pub(crate) overfit_one_clip: bool,
+
+    #[command(flatten)]
+    pub(crate) compute: ComputeArgs,
+}
+
+/// Runs the command. On Ctrl-C or SIGTERM the run is saved before it ends.
+pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<()> {
+    let interrupt = Interrupt::listen()?;
+    let mut recipe = Recipe::load(&args.recipe)?;
+    if recipe.stage != args.stage {
+        return Err(vldm::Error::Input(format!(
+            "{} is a recipe for the stage \"{}\", not \"{}\"",
+            args.recipe.display(),
+            recipe.stage.name(),
+            args.stage.name()
+        ))
+        .into());
+    }
+    match args.compute.dtype {
+        Dtype::Auto => {}
+        Dtype::F32 => recipe.dtype = WorkingType::F32,
+        Dtype::Bf16 => recipe.dtype = WorkingType::Bf16,
+    }
+    let device = args.compute.open()?;
+    let Some(out) = &args.out else {
+        return self_test(&recipe, &device, &interrupt);
+    };
+    let run = match args.resume {
+        false => Run::start(recipe, out, &device)?,
+        true => Run::resume(recipe, out, (&device, args.changed_recipe))?,
+    };
+    complain("training", report::summary(&run.summary()));
+    train(run, &interrupt)
+}
+
+fn train(mut run: Run, interrupt: &Interrupt) -> anyhow::Result<()> {
+    let summary = run.summary();
+    let bar = Bar::steps(summary.stage.name().to_owned(), summary.steps as usize);
+    bar.begin_at(summary.done as usize);
+    let mut waited = report::Waiting::default();
+    let mut broken = 0;
+    while let Some(event) = run.next() {
+        match event? {
+            Event::Step(step) => {
+                waited.add(&step);
+                bar.set(step.step as usize);
+                bar.label(report::progress(summary.stage, &step));
+                if step.skipped {
+                    bar.aside(|| complain("skipped", report::skipped(&step)));
+                }
+                if report::is_due(step.step) {
+                    bar.aside_without_terminal(|| complain("step", report::line(&step)));
+                }
+            }
+            Event::Evaluated(record) => {
+                bar.aside(|| complain("held out", report::evaluation(&record)));
+            }
+            Event::Sampled(path) => bar.aside(|| complain("samples", path.display())),
+            Event::Saved(path) => bar.aside(|| complain("saved", path.display())),
+        }
+        for clip in run.broken().0.iter().skip(broken) {
+            bar.aside(|| complain("skipped clip", format!("{}: {}", clip.id, clip.reason)));
+            broken += 1;
+        }
+        if interrupt.check().is_err() {
+            let saved = run.save()?;
+            bar.aside(|| complain("saved", format!("{}; go on with --resume", saved.display())));
+            return Err(vldm::Error::Cancelled.into());
+        }
+    }
+    let saved = run.save()?;
+    drop(bar);
+    complain("data", waited.line());
+    say(saved.display())
+}
+
+fn self_test(
+    recipe: &Recipe,
+    device: &burn::tensor::Device,
+    interrupt: &Interrupt,
+) -> anyhow::Result<()> {
+    let settings = OverfitSettings::default();
+    let bar = Bar::steps("learning one clip by heart".into(), settings.steps as usize);
+    let found = overfit_one_clip(recipe, device, &settings, &mut |step, loss| {
+        bar.set(step as usize);
+        bar.label(format!("learning one clip by heart, loss {loss:.4}"));
+        interrupt.check()
+    })?;
+    drop(bar);
+    say(report::overfit(&found))?;
+    match found.passed() {
+        true => Ok(()),
+        false => anyhow::bail!("the stage does not learn one clip by heart"),
+    }
+}

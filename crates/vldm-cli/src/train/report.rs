@@ -1,0 +1,129 @@
+//! What a run says on the terminal.
+
+use vldm::train::report::{EvaluationRecord, StepRecord};
+use vldm::train::{OverfitReport, Summary, TrainingStage};
+
+use crate::bytes::Bytes;
+
+/// What a run is about to do.
+pub(super) fn summary(summary: &Summary) -> String {
+    let mut text = format!(
+        "{}: {} parameters learn, {} do not; {} for parameters and optimiser, activations come on \
+         top\n{}",
+        summary.stage.name(),
+        thousands(summary.learning),
+        thousands(summary.frozen),
+        Bytes(summary.state_bytes as u64),
+        summary.data,
+    );
+    if summary.done > 0 {
+        text += &format!(
+            "\ngoing on after step {} of {}",
+            summary.done, summary.steps
+        );
+    }
+    text
+}
+
+/// The text of the progress bar.
+pub(super) fn progress(stage: TrainingStage, step: &StepRecord) -> String {
+    format!(
+        "{}, loss {:.4}, {:.1} examples/s",
+        stage.name(),
+        step.loss,
+        step.examples_per_second
+    )
+}
+
+/// Whether a step gets a line of its own where there is no terminal: seldom, but early.
+pub(super) fn is_due(step: u64) -> bool {
+    step == 1 || step.is_multiple_of(100)
+}
+
+pub(super) fn line(step: &StepRecord) -> String {
+    format!(
+        "{}: loss {:.5}, gradient norm {:.3}, rate {:.2e}, {:.1} examples/s, {:.0} s",
+        step.step,
+        step.loss,
+        step.gradient_norm,
+        step.learning_rate,
+        step.examples_per_second,
+        step.seconds
+    )
+}
+
+pub(super) fn skipped(step: &StepRecord) -> String {
+    format!(
+        "step {}: loss {} and gradient norm {} are not finite; nothing moved",
+        step.step, step.loss, step.gradient_norm
+    )
+}
+
+pub(super) fn evaluation(record: &EvaluationRecord) -> String {
+    let losses: Vec<String> = record
+        .losses
+        .iter()
+        .map(|(level, loss)| format!("{loss:.4} at sigma {level:.3}"))
+        .collect();
+    format!(
+        "step {}: loss {:.5} ({})",
+        record.step,
+        record.mean,
+        losses.join(", ")
+    )
+}
+
+pub(super) fn overfit(found: &OverfitReport) -> String {
+    let [before, after] = found.losses;
+    format!(
+        "{}: loss at fixed noise levels {before:.4} -> {after:.4} in {} steps, {:.1} % of its \
+         start (at most {:.0} %); a sample reaches {:.1} dB (at least {:.0} dB): {}",
+        found.clip,
+        found.steps,
+        100.0 * after / before,
+        100.0 * OverfitReport::LOSS_SHARE,
+        found.psnr,
+        OverfitReport::PSNR,
+        if found.passed() { "passed" } else { "failed" }
+    )
+}
+
+/// The share of a run's time that was spent waiting for data.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    waited: f64,
+    seconds: f64,
+    steps: u64,
+}
+
+impl Waiting {
+    pub(super) fn add(&mut self, step: &StepRecord) {
+        self.steps += 1;
+        // The first batch has nothing to be read behind.
+        if self.steps > 1 && step.examples_per_second > 0.0 {
+            let seconds = 1.0 / step.examples_per_second;
+            self.waited += step.waited_share * seconds;
+            self.seconds += seconds;
+        }
+    }
+
+    pub(super) fn line(&self) -> String {
+        let share = match self.seconds > 0.0 {
+            true => 100.0 * self.waited / self.seconds,
+            false => 0.0,
+        };
+        format!("{share:.1} % of the time was spent waiting for clips")
+    }
+}
+
+fn thousands(number: usize) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
