@@ -14,6 +14,7 @@ fn help_tells_the_exit_status() {
         "model inspect",
         "model convert",
         "model verify",
+        "train",
         "data",
         "data scan",
         "data world",

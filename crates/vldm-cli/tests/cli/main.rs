@@ -16,4 +16,5 @@ mod inspect;
 mod interrupt;
 mod support;
 mod temporal;
+mod train;
 mod verify;

@@ -36,6 +36,13 @@ pub struct Start {
     pub seed: Option<u64>,
 }
 
+impl Start {
+    /// Whether a part is looked for somewhere.
+    pub(crate) fn brings(&self, part: Part) -> bool {
+        self.model.is_some() || self.parts.contains_key(&part)
+    }
+}
+
 /// All networks of a preset with fresh values from `seed`, in f32. The values of a part depend on
 /// its sizes and the seed alone.
 pub fn fresh_networks(preset: &Preset, seed: u64, device: &Device) -> Networks {

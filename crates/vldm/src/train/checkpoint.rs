@@ -11,7 +11,7 @@
 //!
 //! A checkpoint is written beside its place and renamed when it is complete and synced.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
@@ -259,16 +259,27 @@ pub(crate) fn restore(checkpoint: &Path, learner: &mut Learner, state: &State) -
         weights: &weights,
         optimizer: &optimizer,
         slots: BTreeMap::new(),
+        restored: BTreeSet::new(),
         failed: None,
     };
     let networks = std::mem::replace(&mut learner.networks, Networks::none());
     learner.networks = networks.map(&mut restore);
-    let Restore { slots, failed, .. } = restore;
+    let Restore {
+        slots,
+        failed,
+        restored,
+        ..
+    } = restore;
     if let Some(error) = failed {
         return Err(error);
     }
-    weights.finish("parameters that learn", |_| false)?;
-    optimizer.finish("optimiser", |_| false)?;
+    if let Some(surplus) = weights.names().find(|name| !restored.contains(*name)) {
+        return Err(Error::Input(format!(
+            "{}: {surplus} is not among the parameters that learn: the checkpoint is of another \
+             model or recipe",
+            weights.path().display()
+        )));
+    }
     learner.optimizer.slots = slots;
     learner.optimizer.steps = state.optimizer_steps;
     learner.done = state.step;
@@ -280,6 +291,7 @@ struct Restore<'a> {
     weights: &'a Weights,
     optimizer: &'a Weights,
     slots: BTreeMap<String, Slot>,
+    restored: BTreeSet<String>,
     failed: Option<Error>,
 }
 
@@ -347,6 +359,7 @@ impl ModuleMapper for Restore<'_> {
                 param
             }
             Ok((values, slot)) => {
+                self.restored.insert(name.clone());
                 self.slots.extend(slot.map(|slot| (name, slot)));
                 let flat = memory_order_of(values, &like).mul_scalar(1.0);
                 param.map(|_| from_memory_order(flat, &like).autodiff().require_grad())

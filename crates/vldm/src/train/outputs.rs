@@ -102,7 +102,11 @@ impl Outputs {
             .filter(|(_, clip)| clip.frames().len() > 1)
         {
             let path = folder.join(format!("step-{step:08}-{index}.mp4"));
-            vldm_media::write(&path, clip, &WriteOptions::default())?;
+            if let Err(error) = vldm_media::write(&path, clip, &WriteOptions::default()) {
+                // Samples of a young network are noise, which a video encoder may refuse.
+                tracing::warn!("{}: {error}; written as GIF", path.display());
+                vldm_media::write(path.with_extension("gif"), clip, &WriteOptions::default())?;
+            }
         }
         let path = folder.join(format!("step-{step:08}.png"));
         vldm_media::write_image(&path, &sheet(clips)?, &WriteOptions::default())?;

@@ -12,6 +12,7 @@ use super::build;
 use super::draws::Draws;
 use super::evaluate::HeldOut;
 use super::learner::Learner;
+use super::networks::Networks;
 use super::optimizer::OptimizerConfig;
 use super::pass::denoising_pass;
 use super::prepare::{Drawn, Preparation};
@@ -21,6 +22,7 @@ use super::sample::sample;
 use super::schedule::{Decay, Schedule};
 use crate::data::{Loader, Order, Sample};
 use crate::error::{Error, Result};
+use crate::preset::Part;
 
 /// How a self-test is run.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -99,8 +101,11 @@ pub fn overfit_one_clip(
     let mut preset = recipe.preset()?;
     let mut networks = build::networks(&mut preset, &recipe.start, recipe.seed, device)?;
     build::fit_stage(&mut networks, &preset, &recipe, device);
-    let preparation = Preparation::new(&recipe, preset, device)?;
+    let mut preparation = Preparation::new(&recipe, preset, device)?;
     let clip = first_clip(&recipe, &preparation)?;
+    if !recipe.start.brings(Part::Autoencoder) {
+        scale_latents(&mut preparation, &networks, (&recipe, &clip))?;
+    }
     let mut learner = learner(networks, &recipe, (&preparation, settings));
     let copies = match recipe.dreambooth {
         // Half of a batch is the subject, half the class.
@@ -133,6 +138,23 @@ pub fn overfit_one_clip(
     })
 }
 
+/// A fresh autoencoder's latents get a deviation of one, as those of a trained one have.
+fn scale_latents(
+    preparation: &mut Preparation,
+    networks: &Networks,
+    (recipe, clip): (&Recipe, &Sample),
+) -> Result<()> {
+    let probe = HeldOut::of(vec![vec![clip.clone()]], recipe, preparation)?;
+    if preparation.preset.autoencoder.is_none() {
+        return Ok(());
+    }
+    let scale = probe.latent_scale(preparation, networks)?;
+    if let Some(config) = &mut preparation.preset.autoencoder {
+        config.scale_factor = scale;
+    }
+    Ok(())
+}
+
 fn first_clip(recipe: &Recipe, preparation: &Preparation) -> Result<Sample> {
     let source = recipe.data.open()?;
     let order = Order::new(&*source, &recipe.order(&preparation.preset)?)?;
@@ -145,7 +167,7 @@ fn first_clip(recipe: &Recipe, preparation: &Preparation) -> Result<Sample> {
 }
 
 fn learner(
-    networks: super::Networks,
+    networks: Networks,
     recipe: &Recipe,
     (preparation, settings): (&Preparation, &OverfitSettings),
 ) -> Learner {
