@@ -1,24 +1,48 @@
-//! The pass with keys in the lanes: the gradients of keys and values.
+//! The pass with keys in the lanes: the gradients of keys and values, and of the queries where a
+//! task does a whole sequence.
 
 use std::f32::consts::LOG2_E;
 use std::ops::Range;
 
 use super::{BackwardTask, Memory};
-use crate::cpu::attention::product::{Accumulate, ROWS, Rows, Scores, Start, VECTORS};
+use crate::cpu::attention::pack::row_stride;
+use crate::cpu::attention::product::{Accumulate, ROWS, Rows, Scores, Spread, Start, VECTORS};
 use crate::cpu::attention::simd::Simd;
 use crate::cpu::attention::softmax::SoftmaxGradient;
 use crate::cpu::attention::tiling::{Block, Side, TILE, blocks};
 use crate::cpu::element::Element;
 
 impl<T: Element> BackwardTask<'_, T> {
+    /// All gradients of a head.
+    #[inline(always)]
+    pub(super) fn whole<S: Simd>(&mut self, pair: usize) {
+        let (spec, pass) = (self.pass.spec, self.pass);
+        self.memory.dq.fill(0.0);
+        for group in 0..pass.key_groups.count {
+            self.key_group::<S>(pair, &pass.key_groups.range(group));
+        }
+        let rows = Rows {
+            data: &*self.memory.dq,
+            stride: row_stride(spec.dim),
+        };
+        let to = pass.dq.head(spec, pair, 0);
+        // SAFETY: the queries are this item's, and this item is only this task's.
+        unsafe { to.unpack_rows::<S>(spec.queries, rows, spec.scale()) }
+    }
+
     #[inline(always)]
     pub(super) fn key_group<S: Simd>(&mut self, pair: usize, keys: &Range<usize>) {
         let (spec, pass) = (self.pass.spec, self.pass);
+        let stride = row_stride(spec.dim);
         let padded = spec.dim.next_multiple_of(ROWS);
         for block in blocks::<S>(keys) {
             self.pack_keys::<S>(pair, &block);
         }
         let memory = &mut self.memory;
+        if !memory.dq.is_empty() {
+            let k = pass.inputs.k.head(spec, pair);
+            k.pack_rows::<S>(keys, memory.key_rows);
+        }
         let side = Side::keys(spec);
         for queries in side.tiles_of_any(keys) {
             let [q, d_out] = &mut memory.rows;
@@ -48,11 +72,27 @@ impl<T: Element> BackwardTask<'_, T> {
                     weights: &mut *memory.weights,
                     d_weights: &mut *memory.d_weights,
                 };
+                let width = block.width;
                 match block.width / S::LANES {
                     1 => step.run::<S, 1>(tile, &block.tokens),
                     2 => step.run::<S, 2>(tile, &block.tokens),
                     _ => step.run::<S, VECTORS>(tile, &block.tokens),
                 }
+                if memory.dq.is_empty() {
+                    continue;
+                }
+                let rows = queries.len().next_multiple_of(ROWS);
+                S::outlined(Spread {
+                    weights: &memory.d_weights[..rows * width],
+                    width,
+                    rows: Rows {
+                        data: &memory.key_rows[(block.tokens.start - keys.start) * stride..],
+                        stride,
+                    },
+                    lanes: block.tokens.len(),
+                    dim: spec.dim,
+                    out: &mut memory.dq[queries.start * stride..][..rows * stride],
+                });
             }
         }
         for block in blocks::<S>(keys) {
