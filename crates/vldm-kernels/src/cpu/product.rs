@@ -19,6 +19,7 @@ mod panels;
 mod plan;
 mod scratch;
 mod tiles;
+mod turned;
 
 use std::ops::Range;
 
@@ -49,13 +50,15 @@ pub(crate) trait Left: Sync {
     );
 }
 
-/// The right operand: a matrix `[depth, columns]` without gaps.
+/// The right operand: a matrix of `columns` without gaps.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Right<'a, W> {
-    /// The elements.
+    /// The elements, `[depth, columns]`; with `inner`, `[depth / inner, columns, inner]`.
     pub(crate) values: &'a [W],
-    /// Columns in a row of the matrix.
+    /// Columns of the matrix.
     pub(crate) columns: usize,
+    /// How many depths lie side by side in memory, if it is not columns that do.
+    pub(crate) inner: Option<usize>,
 }
 
 /// Finished sums of a block of outputs, and where they belong.

@@ -111,17 +111,28 @@ fn add<T: Element>(line: &mut [f32], values: &[T]) {
 /// First half times GELU of the second half.
 pub(super) struct Gated<'a, T> {
     to: Shared<'a, T>,
+    /// Both halves, if they are wanted too.
+    halves: Option<Shared<'a, T>>,
     inner: usize,
     bias: Option<&'a [f32]>,
 }
 
 impl<'a, T: Element> Gated<'a, T> {
-    pub(super) fn new(to: &'a mut [T], inner: usize, bias: Option<&'a [f32]>) -> Self {
+    pub(super) fn new(
+        to: &'a mut [T],
+        halves: Option<&'a mut [T]>,
+        inner: usize,
+        bias: Option<&'a [f32]>,
+    ) -> Self {
         if let Some(bias) = bias {
             assert_eq!(bias.len(), 2 * inner, "a bias per output channel");
         }
+        if let Some(halves) = &halves {
+            assert_eq!(halves.len(), 2 * to.len(), "both halves of the output");
+        }
         Self {
             to: Shared::new(to),
+            halves: halves.map(Shared::new),
             inner,
             bias,
         }
@@ -157,6 +168,18 @@ leveled! {
             let gates = sums.paired_row(index).iter().zip(gate_bias);
             for ((to, (value, bias)), (gate, gate_bias)) in to.iter_mut().zip(values).zip(gates) {
                 *to = T::narrow((value + bias) * activation::gelu::<FMA>(gate + gate_bias));
+            }
+            if let Some(halves) = &gated.halves {
+                let start = start + row * gated.inner;
+                let parts = [(sums.row(index), bias), (sums.paired_row(index), gate_bias)];
+                for (half, (sums, bias)) in parts.into_iter().enumerate() {
+                    let start = start + half * gated.inner;
+                    // SAFETY: as above, of twice as many outputs.
+                    let to = unsafe { halves.slice(start..start + columns.len()) };
+                    for ((to, sum), bias) in to.iter_mut().zip(sums).zip(bias) {
+                        *to = T::narrow(sum + bias);
+                    }
+                }
             }
         }
     }

@@ -54,7 +54,8 @@ pub(super) struct Winograd {
     axes: [Axis; 2],
     inputs: [usize; 2],
     outputs: usize,
-    /// Whether the kernel's taps are read in reverse.
+    /// Whether the kernel is that of the convolution whose gradient this is: its taps are read in
+    /// reverse, and its inputs and outputs change places.
     reversed: bool,
 }
 
@@ -126,7 +127,7 @@ impl Winograd {
         self.axes.map(|axis| axis.output().div_ceil(OUT))
     }
 
-    /// Computes it; `weight` is `[taps, inputs, outputs]`.
+    /// Computes it; `weight` is `[taps, inputs, outputs]`, or `[taps, outputs, inputs]` if reversed.
     pub(super) fn run<T: Element, W: Element>(
         &self,
         level: Level,
@@ -155,6 +156,7 @@ impl Winograd {
                 let right = Right {
                     values: &kernels[point * channels * outputs..][..channels * outputs],
                     columns: outputs,
+                    inner: self.reversed.then_some(channels),
                 };
                 let to = Output::new(&mut sums[..count * outputs], outputs, Additions::default());
                 product(level, false, [count, channels], &left, right, &to);
@@ -163,7 +165,7 @@ impl Winograd {
         }
     }
 
-    /// `[POINTS, inputs, outputs]`
+    /// `[POINTS, inputs, outputs]`, or `[POINTS, outputs, inputs]` if reversed.
     fn transformed_kernels<W: Element>(&self, level: Level, weight: &[W]) -> Buffer<f32> {
         let [channels, outputs] = [self.input_channels(), self.outputs];
         let plane = channels * outputs;

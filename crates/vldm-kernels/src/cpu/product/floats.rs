@@ -2,8 +2,8 @@
 
 use super::super::element::Element;
 use super::super::level::Level;
-use super::panels::{PanelShape, Panels, copy_step};
-use super::{Left, PANEL, ROWS, Right, Sink, Task, scratch};
+use super::panels::{Panels, Part, copy_step};
+use super::{Left, PANEL, ROWS, Right, Sink, Task, scratch, turned};
 
 /// Depth of a block: a panel of it, and the rows of a tile, stay in the first-level cache.
 const DEPTH: usize = 192;
@@ -59,14 +59,27 @@ pub(super) fn run<L: Left, W: Element>(
     });
 }
 
+/// Copies a part of the right operand to panels of `[depth, PANEL]`; what the last one has too many
+/// becomes zero.
+pub(super) fn copy_panels<W: Element>(
+    level: Level,
+    right: Right<'_, W>,
+    part: Part,
+    panels: &mut [f32],
+) {
+    match right.inner {
+        Some(inner) => turned::copy_panels(level, right, inner, &part, panels),
+        None => copy_rows(level, right, part, panels),
+    }
+}
+
 leveled! {
-    /// Copies rows of the right operand to panels of `[depth, PANEL]`; what the last one has too
-    /// many becomes zero.
-    pub(super) fn copy_panels<W: Element>(level, from: &[W], shape: PanelShape, panels: &mut [f32]) {
-        let PanelShape { columns, size: [depth, width], panel } = shape;
-        let whole = width / PANEL;
-        for row in 0..depth {
-            let (from, rest) = from[row * columns..][..width].as_chunks::<PANEL>();
+    fn copy_rows<W: Element>(level, right: Right<'_, W>, part: Part, panels: &mut [f32]) {
+        let Part { depth, columns, panel } = part;
+        let whole = columns.len() / PANEL;
+        for (row, line) in depth.enumerate() {
+            let from = &right.values[line * right.columns..][columns.clone()];
+            let (from, rest) = from.as_chunks::<PANEL>();
             for (index, from) in from.iter().enumerate() {
                 let to = panels[index * panel + row * PANEL..].first_chunk_mut();
                 let to: &mut [f32; PANEL] = to.expect("a panel");

@@ -21,19 +21,17 @@ pub(super) struct Halves {
     pub(super) pair: Option<usize>,
 }
 
-/// Which part of the right operand a copy takes, and where to.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct PanelShape {
-    /// Columns in a row of the operand.
-    pub(super) columns: usize,
-    /// Rows and columns to copy.
-    pub(super) size: [usize; 2],
+/// Which part of the right operand a copy takes.
+#[derive(Debug, Clone)]
+pub(super) struct Part {
+    pub(super) depth: Range<usize>,
+    pub(super) columns: Range<usize>,
     /// Elements from one panel to the next.
     pub(super) panel: usize,
 }
 
 /// Copies a part of the right operand to panels.
-pub(super) type CopyPanels<W, E> = fn(Level, &[W], PanelShape, &mut [E]);
+pub(super) type CopyPanels<W, E> = fn(Level, Right<'_, W>, Part, &mut [E]);
 
 /// All of the right operand, panel by panel over the whole depth.
 #[derive(Debug)]
@@ -62,18 +60,18 @@ impl<E: Pod + Send + Sync> Panels<E> {
             .enumerate()
             .for_each(|(index, to)| {
                 let start = index % per_half * PANEL;
-                let width = PANEL.min(halves.columns - start);
+                let end = (start + PANEL).min(halves.columns);
                 let offset = if index < per_half {
                     0
                 } else {
                     halves.pair.unwrap_or(0)
                 };
-                let shape = PanelShape {
-                    columns: right.columns,
-                    size: [depth, width],
+                let part = Part {
+                    depth: 0..depth,
+                    columns: offset + start..offset + end,
                     panel,
                 };
-                copy(level, &right.values[offset + start..], shape, to);
+                copy(level, right, part, to);
             });
         Self {
             values,
@@ -100,17 +98,12 @@ pub(super) fn copy_step<W: Element, E>(
 ) {
     let deepest = own.len() / task.stride();
     for (half, columns) in task.halves().enumerate() {
-        let shape = PanelShape {
-            columns: right.columns,
-            size: [depth.len(), columns.len()],
+        let part = Part {
+            depth: depth.clone(),
+            columns,
             panel: PANEL * deepest,
         };
-        let from = &right.values[depth.start * right.columns + columns.start..];
-        copy(
-            task.level,
-            from,
-            shape,
-            &mut own[half * task.half_width() * deepest..],
-        );
+        let to = &mut own[half * task.half_width() * deepest..];
+        copy(task.level, right, part, to);
     }
 }

@@ -11,8 +11,9 @@ mod tests;
 use half::bf16;
 
 use super::super::element::{Element, convert_into};
-use super::panels::{PanelShape, Panels, copy_step};
-use super::{Left, PANEL, ROWS, Right, Sink, Task, scratch};
+use super::super::level::Level;
+use super::panels::{Panels, Part, copy_step};
+use super::{Left, PANEL, ROWS, Right, Sink, Task, scratch, turned};
 
 /// Depth of a block: a panel of it and the rows of a step stay in the first-level cache.
 const DEPTH: usize = 256;
@@ -146,21 +147,32 @@ leveled! {
     }
 }
 
+/// Copies a part of the right operand to panels of pairs; what the last panel and the last step of
+/// depth have too many becomes zero.
+pub(super) fn copy_panels<W: Element>(
+    level: Level,
+    right: Right<'_, W>,
+    part: Part,
+    panels: &mut [bf16],
+) {
+    match right.inner {
+        Some(inner) => turned::copy_panels(level, right, inner, &part, panels),
+        None => copy_rows(level, right, part, panels),
+    }
+}
+
 leveled! {
-    /// Copies rows of the right operand to panels of pairs; what the last panel and the last step
-    /// of depth have too many becomes zero.
-    pub(super) fn copy_panels<W: Element>(level, from: &[W], shape: PanelShape, panels: &mut [bf16]) {
-        let PanelShape { columns, size: [depth, width], panel } = shape;
+    fn copy_rows<W: Element>(level, right: Right<'_, W>, part: Part, panels: &mut [bf16]) {
+        let Part { depth, columns, panel } = part;
         let zeros = [bf16::ZERO; PANEL];
-        for (index, to) in panels.chunks_mut(panel).enumerate().take(width.div_ceil(PANEL)) {
-            let first = index * PANEL;
-            let count = PANEL.min(width - first);
-            for pair in 0..depth.next_multiple_of(TILE_DEPTH) / 2 {
+        for (first, to) in columns.clone().step_by(PANEL).zip(panels.chunks_mut(panel)) {
+            let count = PANEL.min(columns.end - first);
+            for pair in 0..depth.len().next_multiple_of(TILE_DEPTH) / 2 {
                 let mut rows = [zeros; 2];
                 for (at, row) in rows.iter_mut().enumerate() {
-                    let line = 2 * pair + at;
-                    if line < depth {
-                        let from = &from[line * columns + first..][..count];
+                    let line = depth.start + 2 * pair + at;
+                    if line < depth.end {
+                        let from = &right.values[line * right.columns + first..][..count];
                         convert_into(from, &mut row[..count]);
                     }
                 }

@@ -12,7 +12,7 @@ fn values(count: usize, step: usize) -> Vec<f32> {
         .collect()
 }
 
-/// The convolution by its definition, in f64; `reversed` reads the kernel backwards.
+/// The convolution by its definition, in f64; `reversed` reads the kernel backwards and turned.
 fn direct(w: &Winograd, x: [&[f32]; 2], weight: &[f32]) -> Vec<f64> {
     let [height, width] = w.axes;
     let channels: usize = w.inputs.iter().sum();
@@ -36,7 +36,12 @@ fn direct(w: &Winograd, x: [&[f32]; 2], weight: &[f32]) -> Vec<f64> {
                             None => x[0][pixel * w.inputs[0] + c],
                             Some(c) => x[1][pixel * w.inputs[1] + c],
                         };
-                        let weight = weight[(tap * channels + c) * w.outputs + out];
+                        let at = if w.reversed {
+                            out * channels + c
+                        } else {
+                            c * w.outputs + out
+                        };
+                        let weight = weight[tap * channels * w.outputs + at];
                         sum += f64::from(value) * f64::from(weight);
                     }
                 }

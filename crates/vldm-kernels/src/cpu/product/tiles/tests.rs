@@ -125,6 +125,7 @@ fn check<U: Unit>([rows, depth, columns]: [usize; 3], paired: bool) {
     let all = Right {
         values: &right,
         columns,
+        inner: None,
     };
     let panels = Panels::new(copy_panels, Level::best(), all, halves);
     let both = [Some(&panels), None];
@@ -140,6 +141,7 @@ fn check<U: Unit>([rows, depth, columns]: [usize; 3], paired: bool) {
         let from = Right {
             values: &right,
             columns,
+            inner: None,
         };
         if first {
             let left = Matrix::<true> {
