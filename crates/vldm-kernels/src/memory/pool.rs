@@ -140,12 +140,14 @@ impl Idle {
         }
     }
 
-    /// The block that fits `bytes` best, if one is not much too large. If there is none, the
-    /// caller maps one: `bytes` are in use either way.
+    /// The block that fits `bytes` best, if one is not much too large, and of several the one used
+    /// last, which may still be in a cache. If there is none, the caller maps one: `bytes` are in
+    /// use either way.
     fn take(&mut self, bytes: usize) -> Option<Block> {
         let mapped = mapped_len(bytes);
         let fits = bytes..=mapped.max(bytes + bytes / 4);
         let best = (0..self.blocks.len())
+            .rev()
             .filter(|&at| fits.contains(&self.blocks[at].len()))
             .min_by_key(|&at| self.blocks[at].len());
         let block = best.map(|at| self.blocks.remove(at));
