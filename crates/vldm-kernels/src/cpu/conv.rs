@@ -14,7 +14,7 @@ use std::ops::Range;
 
 use super::element::{Element, convert_into};
 use super::level::Level;
-use super::product::{Left, Right, Sink, in_tiles, product};
+use super::product::{Left, Right, Sink, in_tiles, product, product_in_parts};
 pub use sinks::Additions;
 use sinks::{Gated, Output, Split};
 pub use window::Axis;
@@ -167,7 +167,7 @@ pub fn weight_gradient<T: Element>(
     let right = conv.right(dy);
     let size = [left.0.values(), left.0.positions()];
     let sink = Output::new(dweight, conv.outputs, Additions::default());
-    product(level, T::IS_HALF, size, &left, right, &sink);
+    product_in_parts(level, T::IS_HALF, size, &left, right, &sink);
 }
 
 /// A window as the operand whose rows are positions.

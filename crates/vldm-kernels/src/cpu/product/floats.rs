@@ -8,6 +8,13 @@ use super::{Left, PANEL, ROWS, Right, Sink, Task, scratch, turned};
 /// Depth of a block: a panel of it, and the rows of a tile, stay in the first-level cache.
 const DEPTH: usize = 192;
 
+/// Steps of equal length, none deeper than a block. (Where depths lie side by side in memory, the
+/// length of a block divides what is found there.)
+fn even_step(depth: usize) -> usize {
+    let steps = depth.div_ceil(DEPTH).max(1);
+    depth.div_ceil(steps).next_multiple_of(16).clamp(1, DEPTH)
+}
+
 /// Computes one task; panels that are not shared are copied.
 pub(super) fn run<L: Left, W: Element>(
     task: &Task,
@@ -21,11 +28,16 @@ pub(super) fn run<L: Left, W: Element>(
     let own = if shared.is_some() { 0 } else { stride * DEPTH };
     let parts = [ROWS * DEPTH, own, rows * stride];
     scratch::with(parts, |[left_block, own, sums]| {
-        if task.depth == 0 {
+        if task.depth.is_empty() {
             sums.fill(0.0);
         }
-        for start in (0..task.depth).step_by(DEPTH) {
-            let depth = start..(start + DEPTH).min(task.depth);
+        let step = if L::DEPTH_FIRST {
+            even_step(task.depth.len())
+        } else {
+            DEPTH
+        };
+        for start in task.depth.clone().step_by(step) {
+            let depth = start..(start + step).min(task.depth.end);
             let left_stride = if L::DEPTH_FIRST { ROWS } else { DEPTH };
             let rows_of_left = task.rows.clone();
             left.copy(
@@ -50,7 +62,7 @@ pub(super) fn run<L: Left, W: Element>(
                     rows,
                     sums: &mut sums[index * PANEL..],
                     stride,
-                    adds: start > 0,
+                    adds: start > task.depth.start,
                 };
                 block.multiply(task.level);
             }

@@ -82,12 +82,12 @@ pub(super) fn run<U: Unit, L: Left, W: Element>(
     ];
     scratch::with(parts, |[left_block, turned, own, sums]| {
         let [left_block, turned, own] = [left_block, turned, own].map(halves);
-        if task.depth == 0 {
+        if task.depth.is_empty() {
             sums.fill(0.0);
         }
         U::begin();
-        for start in (0..task.depth).step_by(DEPTH) {
-            let depth = start..(start + DEPTH).min(task.depth);
+        for start in task.depth.clone().step_by(DEPTH) {
+            let depth = start..(start + DEPTH).min(task.depth.end);
             let steps = depth.len().div_ceil(TILE_DEPTH);
             if L::DEPTH_FIRST {
                 left.copy(task.level, task.rows.clone(), depth.clone(), turned, ROWS);
@@ -120,7 +120,14 @@ pub(super) fn run<U: Unit, L: Left, W: Element>(
                     let [left, panel] = [left.as_ptr(), panel.as_ptr()];
                     // SAFETY: the slices were just checked; the level promises the unit.
                     unsafe {
-                        U::multiply(left, panel, steps, sums.as_mut_ptr(), stride, start > 0);
+                        U::multiply(
+                            left,
+                            panel,
+                            steps,
+                            sums.as_mut_ptr(),
+                            stride,
+                            start > task.depth.start,
+                        );
                     }
                 }
             }

@@ -116,7 +116,7 @@ fn check<U: Unit>([rows, depth, columns]: [usize; 3], paired: bool) {
         rows: rows / 3..rows,
         columns: half / 3 / PANEL * PANEL..half,
         pair,
-        depth,
+        depth: 0..depth,
     };
     let halves = Halves {
         columns: half,
