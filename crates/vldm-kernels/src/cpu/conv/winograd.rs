@@ -18,7 +18,7 @@ use rayon::prelude::*;
 
 use super::super::element::{Element, convert_into};
 use super::super::level::Level;
-use super::super::product::{Left, Right, Sink, Sums, product};
+use super::super::product::{Left, Right, Sink, Sums, product_of_task};
 use super::super::shared::Shared;
 use super::sinks::{Additions, Output};
 use super::{Axis, Conv};
@@ -159,7 +159,7 @@ impl Winograd {
                     inner: self.reversed.then_some(channels),
                 };
                 let to = Output::new(&mut sums[..count * outputs], outputs, Additions::default());
-                product(level, false, [count, channels], &left, right, &to);
+                product_of_task(level, [count, channels], &left, right, &to);
             });
             self.deliver(level, tiles, &sums, strip, sink);
         }
