@@ -57,10 +57,11 @@ impl<const V: usize> Task for Scores<'_, V> {
     }
 }
 
-/// `out[d, lane] = start[d, lane] + sum_t rows[t, d] * weights[t, lane]`, for `d` in all of
-/// `out`'s rows, a multiple of [`ROWS`].
+/// `out[d, lane] = start[d, lane] + sum_t rows[t, d] * weights[t, lane]`, for `d` below `dim`;
+/// `out` has a multiple of [`ROWS`] rows.
 pub(super) struct Accumulate<'a, const V: usize> {
     pub(super) rows: Rows<'a>,
+    pub(super) dim: usize,
     pub(super) weights: &'a [f32],
     pub(super) start: Start<'a>,
     pub(super) out: &'a mut [f32],
@@ -71,14 +72,16 @@ impl<const V: usize> Task for Accumulate<'_, V> {
     fn run<S: Simd>(self) {
         let Self {
             rows,
+            dim,
             weights,
             start,
             out,
         } = self;
+        const HALF: usize = ROWS / 2;
         let width = V * S::LANES;
         let tokens = weights.len() / width;
-        let dim = out.len() / width;
-        assert!(dim.is_multiple_of(ROWS) && rows.stride >= dim);
+        let padded = out.len() / width;
+        assert!(padded == dim.next_multiple_of(ROWS) && rows.stride >= padded);
         assert!(rows.data.len() >= tokens * rows.stride);
         for (group, out) in out.chunks_exact_mut(ROWS * width).enumerate() {
             let a = Broadcast {
@@ -86,8 +89,14 @@ impl<const V: usize> Task for Accumulate<'_, V> {
                 row: 1,
                 step: rows.stride,
             };
-            // SAFETY: as many rows as `weights` has, of at least `dim`, were asserted.
-            unsafe { product::<S, V>(a, weights, start, out) }
+            // SAFETY: as many rows as `weights` has, of at least `padded`, were asserted.
+            unsafe {
+                if dim - group * ROWS <= HALF {
+                    kernel::<S, V, HALF>(a, weights, start, out.as_mut_ptr());
+                } else {
+                    product::<S, V>(a, weights, start, out);
+                }
+            }
         }
     }
 }

@@ -13,6 +13,9 @@ use crate::memory::pool::Buffer;
 /// Depths that panels are padded to: a step of the tile unit.
 const STEP: usize = 32;
 
+/// Elements that are worth a task of their own.
+const LEAST: usize = 1 << 16;
+
 /// The columns of a product: one range, or two of the same length side by side.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Halves {
@@ -57,6 +60,8 @@ impl<E: Pod + Send + Sync> Panels<E> {
         let mut values = Buffer::new(count * panel);
         values
             .par_chunks_mut(panel.max(1))
+            // Few panels are copied sooner than another thread wakes up.
+            .with_min_len((LEAST / panel.max(1)).max(1))
             .enumerate()
             .for_each(|(index, to)| {
                 let start = index % per_half * PANEL;

@@ -65,6 +65,7 @@ impl<T: Element> BackwardTask<'_, T> {
             for block in blocks::<S>(keys).filter(|b| side.any_meet(&queries, &b.tokens)) {
                 let ([k, v], [dk, dv]) = (&mut memory.lanes, &mut memory.sums);
                 let step = Step {
+                    dim: spec.dim,
                     k: block.part(k, spec.dim),
                     v: block.part(v, spec.dim),
                     dk: block.part(dk, padded),
@@ -142,6 +143,7 @@ struct Tile<'a> {
 
 /// A block of keys, to meet a tile.
 struct Step<'a> {
+    dim: usize,
     k: &'a [f32],
     v: &'a [f32],
     dk: &'a mut [f32],
@@ -179,12 +181,14 @@ impl Step<'_> {
         });
         S::outlined(Accumulate::<V> {
             rows: tile.d_out,
+            dim: self.dim,
             weights,
             start: Start::Held,
             out: self.dv,
         });
         S::outlined(Accumulate::<V> {
             rows: tile.q,
+            dim: self.dim,
             weights: d_weights,
             start: Start::Held,
             out: self.dk,
