@@ -163,6 +163,9 @@ pub fn weight_gradient<T: Element>(
     dy: &[T],
     dweight: &mut [f32],
 ) {
+    if let Some(winograd) = Winograd::weight(conv).filter(|_| !in_tiles(level, T::IS_HALF)) {
+        return winograd.weight_gradient(level, x, dy, dweight);
+    }
     let left = Rows(Window::forward(conv.batch, &conv.axes, x, conv.inputs));
     let right = conv.right(dy);
     let size = [left.0.values(), left.0.positions()];

@@ -250,8 +250,10 @@ fn check<T: Element>(case: &Case<T>, level: Level) {
     assert_near("dx", &joined, &expected.dx, accuracy(transformed, depth));
 
     let got = case.weight_gradient(level);
+    let transformed = Winograd::weight(&case.conv).is_some();
     let depth = case.conv.positions();
-    assert_near("dweight", &got, &expected.dweight, accuracy(false, depth));
+    let accuracy = accuracy(transformed, depth);
+    assert_near("dweight", &got, &expected.dweight, accuracy);
 }
 
 /// An axis whose size three taps keep.

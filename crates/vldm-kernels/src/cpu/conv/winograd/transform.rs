@@ -1,4 +1,4 @@
-//! The three transforms, of sixteen channels at a time.
+//! The three transforms and those of gradients, of sixteen channels at a time.
 
 use std::ops::Range;
 
@@ -57,6 +57,11 @@ const B: f32 = 1.5;
 const AA: f32 = A * A;
 const BB: f32 = B * B;
 
+/// By what kernels are multiplied at 0, ±`A` and ±`B`.
+const AT_ZERO: f32 = 1.0 / (AA * BB);
+const AT_A: f32 = 1.0 / (2.0 * AA * (AA - BB));
+const AT_B: f32 = 1.0 / (2.0 * BB * (BB - AA));
+
 /// The transform of inputs along one axis, Bᵀd.
 #[inline(always)]
 fn input_axis(d: [f32; IN]) -> [f32; IN] {
@@ -74,9 +79,6 @@ fn input_axis(d: [f32; IN]) -> [f32; IN] {
 /// The transform of a kernel along one axis, Gg.
 #[inline(always)]
 fn kernel_axis(g: [f32; 3]) -> [f32; IN] {
-    const AT_ZERO: f32 = 1.0 / (AA * BB);
-    const AT_A: f32 = 1.0 / (2.0 * AA * (AA - BB));
-    const AT_B: f32 = 1.0 / (2.0 * BB * (BB - AA));
     let [g0, g1, g2] = g;
     [
         AT_ZERO * g0,
@@ -97,6 +99,31 @@ fn output_axis(m: [f32; IN]) -> [f32; OUT] {
         A * (m1 - m2) + B * (m3 - m4),
         AA * (m1 + m2) + BB * (m3 + m4),
         A * AA * (m1 - m2) + B * BB * (m3 - m4) + m5,
+    ]
+}
+
+/// The transform of gradients of outputs along one axis, A dy: [`output_axis`] turned.
+#[inline(always)]
+fn gradient_axis(y: [f32; OUT]) -> [f32; IN] {
+    let [y0, y1, y2, y3] = y;
+    [
+        y0,
+        (y0 + AA * y2) + A * (y1 + AA * y3),
+        (y0 + AA * y2) - A * (y1 + AA * y3),
+        (y0 + BB * y2) + B * (y1 + BB * y3),
+        (y0 + BB * y2) - B * (y1 + BB * y3),
+        y3,
+    ]
+}
+
+/// The gradient of a kernel along one axis, Gᵀm: [`kernel_axis`] turned.
+#[inline(always)]
+fn kernel_gradient_axis(m: [f32; IN]) -> [f32; 3] {
+    let [m0, m1, m2, m3, m4, m5] = m;
+    [
+        AT_ZERO * m0 + AT_A * (m1 + m2) + AT_B * (m3 + m4),
+        AT_A * A * (m1 - m2) + AT_B * B * (m3 - m4),
+        AT_A * AA * (m1 + m2) + AT_B * BB * (m3 + m4) + m5,
     ]
 }
 
@@ -139,26 +166,77 @@ leveled! {
         place: [usize; 3],
         to: &Shared<'_, f32>,
     ) {
-        let [channels, start, plane] = place;
-        // Pixels outside stay zero for all channels.
-        let mut d: Tile<IN> = [[[0.0; LANES]; IN]; IN];
-        let mut half = d;
-        let mut points = d;
-        for first in (0..channels).step_by(LANES) {
-            let count = LANES.min(channels - first);
-            for (d, pixel) in d.as_flattened_mut().iter_mut().zip(pixels) {
-                if let Some(pixel) = pixel {
-                    let from = &x[pixel * channels + first..][..count];
-                    match from.first_chunk::<LANES>() {
-                        Some(from) => convert_into(from, d),
-                        None => convert_into(from, &mut d[..count]),
-                    }
+        transform_tile::<T, IN>(x, pixels, place, to, input_axis);
+    }
+}
+
+leveled! {
+    /// As [`transform_input`], of the gradient of a tile of outputs.
+    pub(super) fn transform_gradient<T: Element>(
+        level,
+        dy: &[T],
+        pixels: &[Option<usize>; OUT * OUT],
+        place: [usize; 3],
+        to: &Shared<'_, f32>,
+    ) {
+        transform_tile::<T, OUT>(dy, pixels, place, to, gradient_axis);
+    }
+}
+
+#[inline(always)]
+fn transform_tile<T: Element, const N: usize>(
+    x: &[T],
+    pixels: &[Option<usize>],
+    [channels, start, plane]: [usize; 3],
+    to: &Shared<'_, f32>,
+    one_axis: impl Fn([f32; N]) -> [f32; IN],
+) {
+    // Pixels outside stay zero for all channels.
+    let mut d: Tile<N> = [[[0.0; LANES]; N]; N];
+    let mut half = [[[0.0; LANES]; N]; IN];
+    let mut points: Tile<IN> = [[[0.0; LANES]; IN]; IN];
+    for first in (0..channels).step_by(LANES) {
+        let count = LANES.min(channels - first);
+        for (d, pixel) in d.as_flattened_mut().iter_mut().zip(pixels) {
+            if let Some(pixel) = pixel {
+                let from = &x[pixel * channels + first..][..count];
+                match from.first_chunk::<LANES>() {
+                    Some(from) => convert_into(from, d),
+                    None => convert_into(from, &mut d[..count]),
                 }
             }
-            both_axes(&d, &mut half, &mut points, input_axis);
-            for (point, values) in points.as_flattened().iter().enumerate() {
-                let at = point * plane + start + first;
-                // SAFETY: tiles are disjoint, and so are the channels and points of one.
+        }
+        both_axes(&d, &mut half, &mut points, &one_axis);
+        for (point, values) in points.as_flattened().iter().enumerate() {
+            let at = point * plane + start + first;
+            // SAFETY: tiles are disjoint, and so are the channels and points of one.
+            copy_lanes(values, unsafe { to.slice(at..at + count) });
+        }
+    }
+}
+
+leveled! {
+    /// Transforms gradients of the kernels of one input channel back: `place` in each plane of
+    /// points and of taps.
+    pub(super) fn transform_kernel_gradients(
+        level,
+        sums: &[f32],
+        plane: usize,
+        place: Range<usize>,
+        to: &Shared<'_, f32>,
+    ) {
+        let mut points: Tile<IN> = [[[0.0; LANES]; IN]; IN];
+        let mut half = [[[0.0; LANES]; IN]; 3];
+        let mut taps: Tile<3> = [[[0.0; LANES]; 3]; 3];
+        for start in place.clone().step_by(LANES) {
+            let count = LANES.min(place.end - start);
+            for (point, values) in points.as_flattened_mut().iter_mut().enumerate() {
+                convert_into(&sums[point * plane + start..][..count], &mut values[..count]);
+            }
+            both_axes(&points, &mut half, &mut taps, kernel_gradient_axis);
+            for (tap, values) in taps.as_flattened().iter().enumerate() {
+                let at = tap * plane + start;
+                // SAFETY: channels are disjoint, and so are the taps of one.
                 copy_lanes(values, unsafe { to.slice(at..at + count) });
             }
         }
