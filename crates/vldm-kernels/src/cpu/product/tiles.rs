@@ -8,6 +8,8 @@
 #[cfg(test)]
 mod tests;
 
+use std::ops::Range;
+
 use half::bf16;
 
 use super::super::element::{Element, convert_into};
@@ -89,21 +91,7 @@ pub(super) fn run<U: Unit, L: Left, W: Element>(
         for start in task.depth.clone().step_by(DEPTH) {
             let depth = start..(start + DEPTH).min(task.depth.end);
             let steps = depth.len().div_ceil(TILE_DEPTH);
-            if L::DEPTH_FIRST {
-                left.copy(task.level, task.rows.clone(), depth.clone(), turned, ROWS);
-                transpose(task.level, turned, [depth.len(), rows], left_block);
-            } else {
-                left.copy(
-                    task.level,
-                    task.rows.clone(),
-                    depth.clone(),
-                    left_block,
-                    STRIDE,
-                );
-            }
-            for row in left_block.chunks_exact_mut(STRIDE).take(rows) {
-                row[depth.len()..steps * TILE_DEPTH].fill(bf16::ZERO);
-            }
+            copy_left(task, left, depth.clone(), left_block, turned);
             if shared.is_none() {
                 copy_step(copy_panels, task, right, depth.clone(), own);
             }
@@ -135,6 +123,27 @@ pub(super) fn run<U: Unit, L: Left, W: Element>(
         U::end();
         sink.write(task.level, task.sums(sums));
     });
+}
+
+/// Copies rows of the left operand to a block, with zeros up to a whole step of depth.
+fn copy_left<L: Left>(
+    task: &Task,
+    left: &L,
+    depth: Range<usize>,
+    block: &mut [bf16],
+    turned: &mut [bf16],
+) {
+    let rows = task.rows.len();
+    if L::DEPTH_FIRST {
+        left.copy(task.level, task.rows.clone(), depth.clone(), turned, ROWS);
+        transpose(task.level, turned, [depth.len(), rows], block);
+    } else {
+        left.copy(task.level, task.rows.clone(), depth.clone(), block, STRIDE);
+    }
+    let end = depth.len().next_multiple_of(TILE_DEPTH);
+    for row in block.chunks_exact_mut(STRIDE).take(rows) {
+        row[depth.len()..end].fill(bf16::ZERO);
+    }
 }
 
 fn halves(floats: &mut [f32]) -> &mut [bf16] {

@@ -33,7 +33,6 @@ impl<T: Element> BackwardTask<'_, T> {
     #[inline(always)]
     pub(super) fn key_group<S: Simd>(&mut self, pair: usize, keys: &Range<usize>) {
         let (spec, pass) = (self.pass.spec, self.pass);
-        let stride = row_stride(spec.dim);
         let padded = spec.dim.next_multiple_of(ROWS);
         for block in blocks::<S>(keys) {
             self.pack_keys::<S>(pair, &block);
@@ -47,11 +46,8 @@ impl<T: Element> BackwardTask<'_, T> {
         for queries in side.tiles_of_any(keys) {
             let [q, d_out] = &mut memory.rows;
             let q = pass.inputs.q.head(spec, pair).pack_rows::<S>(&queries, q);
-            let d_out = pass
-                .saved
-                .d_out
-                .head(spec, pair)
-                .pack_rows::<S>(&queries, d_out);
+            let from = pass.saved.d_out.head(spec, pair);
+            let d_out = from.pack_rows::<S>(&queries, d_out);
             let (lse, delta) = memory.stats.split_at_mut(TILE);
             pass.stats(pair, &queries, lse, delta);
             let tile = Tile {
@@ -73,29 +69,34 @@ impl<T: Element> BackwardTask<'_, T> {
                     weights: &mut *memory.weights,
                     d_weights: &mut *memory.d_weights,
                 };
-                let width = block.width;
                 match block.width / S::LANES {
                     1 => step.run::<S, 1>(tile, &block.tokens),
                     2 => step.run::<S, 2>(tile, &block.tokens),
                     _ => step.run::<S, VECTORS>(tile, &block.tokens),
                 }
-                if memory.dq.is_empty() {
-                    continue;
+                if !memory.dq.is_empty() {
+                    let stride = row_stride(spec.dim);
+                    let to = &mut memory.dq[queries.start * stride..];
+                    let data = &*memory.key_rows;
+                    let weights = (&*memory.d_weights, queries.len());
+                    add_to_queries::<S>(
+                        spec.dim,
+                        weights,
+                        Rows { data, stride },
+                        (keys, &block),
+                        to,
+                    );
                 }
-                let rows = queries.len().next_multiple_of(ROWS);
-                S::outlined(Spread {
-                    weights: &memory.d_weights[..rows * width],
-                    width,
-                    rows: Rows {
-                        data: &memory.key_rows[(block.tokens.start - keys.start) * stride..],
-                        stride,
-                    },
-                    lanes: block.tokens.len(),
-                    dim: spec.dim,
-                    out: &mut memory.dq[queries.start * stride..][..rows * stride],
-                });
             }
         }
+        self.write_keys::<S>(pair, keys);
+    }
+
+    /// Writes the gradients of a group of keys and their values.
+    #[inline(always)]
+    fn write_keys<S: Simd>(&mut self, pair: usize, keys: &Range<usize>) {
+        let (spec, pass, memory) = (self.pass.spec, self.pass, &mut self.memory);
+        let padded = spec.dim.next_multiple_of(ROWS);
         for block in blocks::<S>(keys) {
             let Memory {
                 sums: [dk, dv],
@@ -128,6 +129,30 @@ impl<T: Element> BackwardTask<'_, T> {
             block.part(sums, spec.dim.next_multiple_of(ROWS)).fill(0.0);
         }
     }
+}
+
+/// What a block of keys adds to the gradients of some queries; `rows` are all `keys` of the group.
+#[inline(always)]
+fn add_to_queries<S: Simd>(
+    dim: usize,
+    (weights, queries): (&[f32], usize),
+    rows: Rows<'_>,
+    (keys, block): (&Range<usize>, &Block),
+    to: &mut [f32],
+) {
+    let queries = queries.next_multiple_of(ROWS);
+    let first = block.tokens.start - keys.start;
+    S::outlined(Spread {
+        weights: &weights[..queries * block.width],
+        width: block.width,
+        rows: Rows {
+            data: &rows.data[first * rows.stride..],
+            ..rows
+        },
+        lanes: block.tokens.len(),
+        dim,
+        out: &mut to[..queries * rows.stride],
+    });
 }
 
 /// Queries and the gradients of their outputs as rows.

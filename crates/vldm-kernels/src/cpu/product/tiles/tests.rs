@@ -138,23 +138,18 @@ fn check<U: Unit>([rows, depth, columns]: [usize; 3], paired: bool) {
             pair,
             to: Mutex::new(vec![0.0; rows * columns]),
         };
-        let from = Right {
-            values: &right,
-            columns,
-            inner: None,
-        };
         if first {
             let left = Matrix::<true> {
                 values: &left,
                 depth,
             };
-            run::<U, _, _>(&task, &left, from, panels, &sink);
+            run::<U, _, _>(&task, &left, all, panels, &sink);
         } else {
             let left = Matrix::<false> {
                 values: &left,
                 depth,
             };
-            run::<U, _, _>(&task, &left, from, panels, &sink);
+            run::<U, _, _>(&task, &left, all, panels, &sink);
         }
         let got = sink.to.into_inner().unwrap();
         for row in task.rows.clone() {
