@@ -51,13 +51,16 @@ impl ComputeArgs {
     }
 
     /// Sets the threads and opens the device: before the first operation.
+    ///
+    /// This thread is one of them. An operation then wakes one thread less, and the same thread
+    /// gets the same part of one operation's output and of the next one's input.
     pub(crate) fn open(&self) -> anyhow::Result<Device> {
-        if let Some(threads) = self.threads {
-            rayon::ThreadPoolBuilder::new()
-                .num_threads(threads.get())
-                .build_global()
-                .context("cannot start the threads")?;
-        }
+        rayon::ThreadPoolBuilder::new()
+            // 0: as many as there are processors.
+            .num_threads(self.threads.map_or(0, NonZeroUsize::get))
+            .use_current_thread()
+            .build_global()
+            .context("cannot start the threads")?;
         self.device.open()
     }
 

@@ -78,7 +78,7 @@ fn forward_in<T: FlexElement>(
     let shape = call.shape.clone();
     match &call.operation {
         Operation::Conv(conv) => (conv::forward::<T>(conv, shape, operands), Vec::new()),
-        Operation::LinearGeglu(conv) => (conv::geglu::<T>(conv, shape, operands), Vec::new()),
+        Operation::LinearGeglu(conv) => conv::geglu::<T>(conv, shape, operands, saves),
         Operation::GroupNorm { .. } => norm::group_norm::<T>(call, operands, saves),
         Operation::LayerNorm { eps } => (norm::layer_norm::<T>(*eps, shape, operands), Vec::new()),
         Operation::Attention { .. } => attention::forward::<T>(call, operands, saves),

@@ -174,7 +174,10 @@ impl Call {
                 let [x, second, weight, ..] = needed;
                 [weight, weight, x || second, false, false, false]
             }
-            Operation::LinearGeglu(_) => [any, any, any, false, false, false],
+            Operation::LinearGeglu(_) => {
+                let [x, weight, ..] = needed;
+                [weight, x, false, false, false, false]
+            }
             Operation::GroupNorm { .. } => [any, any, any, any, false, false],
             Operation::LayerNorm { .. } => [any, any, any, false, false, false],
             Operation::Attention { .. } => [any, any, any, false, false, false],

@@ -29,16 +29,7 @@ impl<'a, W: Element> Weight<'a, W> {
 
     /// Copies to `[taps, inputs, outputs]`, for [`forward`](super::conv::forward).
     pub fn arrange(&self, level: Level, to: &mut [W]) {
-        self.copy([2, 1, 0], level, to);
-    }
-
-    /// Copies to `[taps, outputs, inputs]`, for [`input_gradient`](super::conv::input_gradient).
-    pub fn arrange_transposed(&self, level: Level, to: &mut [W]) {
-        self.copy([2, 0, 1], level, to);
-    }
-
-    /// Copies with the axes in the given `order`.
-    fn copy(&self, order: [usize; 3], level: Level, to: &mut [W]) {
+        let order = [2, 1, 0];
         let dims = order.map(|axis| self.dims[axis]);
         let strides = order.map(|axis| self.strides[axis]);
         let [planes, rows, columns] = dims;

@@ -14,7 +14,7 @@ use std::ops::Range;
 
 use super::element::{Element, convert_into};
 use super::level::Level;
-use super::product::{Left, Right, Sink, in_tiles, product};
+use super::product::{Left, Right, Sink, in_tiles, product, product_in_parts};
 pub use sinks::Additions;
 use sinks::{Gated, Output, Split};
 pub use window::Axis;
@@ -63,6 +63,15 @@ impl Conv {
     fn input_channels(&self) -> usize {
         self.inputs.iter().sum()
     }
+
+    /// A matrix whose columns are the output's channels.
+    fn right<'a, W>(&self, values: &'a [W]) -> Right<'a, W> {
+        Right {
+            values,
+            columns: self.outputs,
+            inner: None,
+        }
+    }
 }
 
 /// The convolution of `x`, plus `additions`.
@@ -84,16 +93,18 @@ pub fn forward<T: Element, W: Element>(
         return winograd.run(level, x, weight, &sink);
     }
     let left = Columns(Window::forward(conv.batch, &conv.axes, x, conv.inputs));
-    left.times(level, weight, conv.outputs, &sink);
+    left.times(level, conv.right(weight), &sink);
 }
 
-/// A linear layer whose output's first half is multiplied by the GELU (erf) of its second half.
+/// A linear layer whose output's first half is multiplied by the GELU (erf) of its second half;
+/// `halves` gets both as they were before.
 ///
 /// # Shapes
 /// - `x`: `[rows, inputs]`
 /// - `weight`: `[inputs, 2 * inner]`
 /// - `bias`: `[2 * inner]`
 /// - `y`: `[rows, inner]`
+/// - `halves`: `[rows, 2 * inner]`
 pub fn linear_geglu<T: Element, W: Element>(
     level: Level,
     conv: &Conv,
@@ -101,6 +112,7 @@ pub fn linear_geglu<T: Element, W: Element>(
     weight: &[W],
     bias: Option<&[f32]>,
     y: &mut [T],
+    halves: Option<&mut [T]>,
 ) {
     let left = Columns(Window::forward(
         conv.batch,
@@ -108,15 +120,15 @@ pub fn linear_geglu<T: Element, W: Element>(
         [x, &[]],
         conv.inputs,
     ));
-    let sink = Gated::new(y, conv.outputs / 2, bias);
-    left.times(level, weight, conv.outputs, &sink);
+    let sink = Gated::new(y, halves, conv.outputs / 2, bias);
+    left.times(level, conv.right(weight), &sink);
 }
 
 /// The gradient of the (scaled) input.
 ///
 /// # Shapes
 /// - `dy`: `[batch, frames', height', width', outputs]`
-/// - `weight`: `[taps, outputs, inputs]`
+/// - `weight`: `[taps, inputs, outputs]`
 /// - `dx`: `[batch, frames, height, width, inputs]` each, of the scaled size
 pub fn input_gradient<T: Element, W: Element>(
     level: Level,
@@ -130,7 +142,12 @@ pub fn input_gradient<T: Element, W: Element>(
         return winograd.run(level, [dy, &[]], weight, &sink);
     }
     let left = Columns(Window::backward(conv.batch, &conv.axes, dy, conv.outputs));
-    left.times(level, weight, conv.input_channels(), &sink);
+    let right = Right {
+        values: weight,
+        columns: conv.input_channels(),
+        inner: Some(conv.outputs),
+    };
+    left.times(level, right, &sink);
 }
 
 /// The gradient of the weight.
@@ -146,26 +163,22 @@ pub fn weight_gradient<T: Element>(
     dy: &[T],
     dweight: &mut [f32],
 ) {
+    if let Some(winograd) = Winograd::weight(conv).filter(|_| !in_tiles(level, T::IS_HALF)) {
+        return winograd.weight_gradient(level, x, dy, dweight);
+    }
     let left = Rows(Window::forward(conv.batch, &conv.axes, x, conv.inputs));
-    let right = Right {
-        values: dy,
-        columns: conv.outputs,
-    };
+    let right = conv.right(dy);
     let size = [left.0.values(), left.0.positions()];
     let sink = Output::new(dweight, conv.outputs, Additions::default());
-    product(level, T::IS_HALF, size, &left, right, &sink);
+    product_in_parts(level, T::IS_HALF, size, &left, right, &sink);
 }
 
 /// A window as the operand whose rows are positions.
 struct Columns<'a, T>(Window<'a, T>);
 
 impl<T: Element> Columns<'_, T> {
-    /// The product with a weight `[values, columns]`.
-    fn times<W: Element>(&self, level: Level, weight: &[W], columns: usize, sink: &impl Sink) {
-        let right = Right {
-            values: weight,
-            columns,
-        };
+    /// The product with a weight.
+    fn times<W: Element>(&self, level: Level, right: Right<'_, W>, sink: &impl Sink) {
         let size = [self.0.positions(), self.0.values()];
         product(level, T::IS_HALF, size, self, right, sink);
     }

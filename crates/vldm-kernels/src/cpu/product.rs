@@ -16,15 +16,18 @@
 
 mod floats;
 mod panels;
+mod parts;
 mod plan;
 mod scratch;
 mod tiles;
+mod turned;
 
 use std::ops::Range;
 
 use super::element::Element;
 use super::level::Level;
 use panels::{Halves, Panels};
+pub(crate) use parts::product_in_parts;
 use plan::Plan;
 
 /// Columns that a micro-kernel computes at once.
@@ -49,13 +52,15 @@ pub(crate) trait Left: Sync {
     );
 }
 
-/// The right operand: a matrix `[depth, columns]` without gaps.
+/// The right operand: a matrix of `columns` without gaps.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Right<'a, W> {
-    /// The elements.
+    /// The elements, `[depth, columns]`; with `inner`, `[depth / inner, columns, inner]`.
     pub(crate) values: &'a [W],
-    /// Columns in a row of the matrix.
+    /// Columns of the matrix.
     pub(crate) columns: usize,
+    /// How many depths lie side by side in memory, if it is not columns that do.
+    pub(crate) inner: Option<usize>,
 }
 
 /// Finished sums of a block of outputs, and where they belong.
@@ -126,7 +131,7 @@ pub(crate) fn product<W: Element>(
         rows: plan.rows(index),
         columns: plan.columns(index),
         pair: sink.pair(),
-        depth,
+        depth: 0..depth,
     };
     if in_tiles(level, half) {
         let panels = shares.then(|| Panels::new(tiles::copy_panels, level, right, halves));
@@ -141,19 +146,45 @@ pub(crate) fn product<W: Element>(
     }
 }
 
+/// The product of `rows`×`depth` in f32, for a caller that is one of enough tasks itself: nothing is
+/// made smaller than the caches ask for.
+pub(crate) fn product_of_task<W: Element>(
+    level: Level,
+    [rows, depth]: [usize; 2],
+    left: &impl Left,
+    right: Right<'_, W>,
+    sink: &impl Sink,
+) {
+    let columns = right.columns;
+    if rows * columns == 0 {
+        return;
+    }
+    let plan = Plan::uncut(rows, columns);
+    for index in 0..plan.tasks() {
+        let task = Task {
+            level,
+            rows: plan.rows(index),
+            columns: plan.columns(index),
+            pair: None,
+            depth: 0..depth,
+        };
+        floats::run(&task, left, right, None, sink);
+    }
+}
+
 /// Whether products of half-precision operands (`half`) run in matrix tiles.
 pub(crate) fn in_tiles(level: Level, half: bool) -> bool {
     half && level.prefers_half()
 }
 
-/// A block of outputs, over the whole depth.
+/// A block of outputs, over the whole depth or a part of it.
 #[derive(Debug, Clone)]
 struct Task {
     level: Level,
     rows: Range<usize>,
     columns: Range<usize>,
     pair: Option<usize>,
-    depth: usize,
+    depth: Range<usize>,
 }
 
 impl Task {

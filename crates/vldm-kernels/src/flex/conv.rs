@@ -90,13 +90,6 @@ impl<W: FlexElement> Strided<W> {
             }
         }
     }
-
-    fn transposed(&self) -> Buffer<W> {
-        let mut buffer = Buffer::new(self.dims.iter().product());
-        self.weight()
-            .arrange_transposed(Level::current(), &mut buffer);
-        buffer
-    }
 }
 
 /// Dims and strides as `[out, in, taps]`, if the kernel's axes follow one another in memory.
@@ -218,77 +211,69 @@ fn input_gradients<T: FlexElement>(
         .inputs
         .map(|channels| Buffer::<T>::new(conv.scaled_positions() * channels));
     with_weight_type!(weight, W => {
-        let weight = Strided::<W>::new(weight).transposed();
         let [first, second] = &mut dx;
-        conv::input_gradient(Level::current(), conv, dy, &weight, [first, second]);
+        Strided::<W>::new(weight).arranged(|weight| {
+            conv::input_gradient(Level::current(), conv, dy, weight, [first, second]);
+        });
     });
     let [first, second] = dx;
     let [first_shape, second_shape] = shapes;
     [tensor(first, first_shape), tensor(second, second_shape)]
 }
 
-/// The gated linear layer.
-pub(super) fn geglu<T: FlexElement>(conv: &Conv, shape: Shape, operands: Operands) -> FlexTensor {
+/// The gated linear layer; what comes before the gate goes with it if it `saves`.
+pub(super) fn geglu<T: FlexElement>(
+    conv: &Conv,
+    shape: Shape,
+    operands: Operands,
+    saves: bool,
+) -> (FlexTensor, Vec<FlexTensor>) {
     let [x, weight, bias, ..] = operands;
     let x = x.to_contiguous();
     let bias = optional_floats(&bias);
+    let hidden = hidden(conv);
     let mut y = Buffer::<T>::new(shape.num_elements());
+    let mut halves = saves.then(|| Buffer::<T>::new(hidden.num_elements()));
     with_weight_type!(weight, W => {
         Strided::<W>::new(&weight).arranged(|weight| {
-            let bias = bias.as_deref();
-            conv::linear_geglu(Level::current(), conv, slice::<T>(&x), weight, bias, &mut y);
+            let (level, bias, halves) = (Level::current(), bias.as_deref(), halves.as_deref_mut());
+            conv::linear_geglu(level, conv, slice::<T>(&x), weight, bias, &mut y, halves);
         });
     });
-    tensor(y, shape)
+    let saved = halves.map(|halves| tensor(halves, hidden));
+    (tensor(y, shape), saved.into_iter().collect())
 }
 
-/// The gradients of the gated linear layer's operands; what came before the gate is computed again.
+/// The shape of what comes before the gate.
+fn hidden(conv: &Conv) -> Shape {
+    Shape::new([conv.batch, conv.outputs])
+}
+
+/// The gradients of the gated linear layer's operands.
 pub(super) fn geglu_backward<T: FlexElement>(
     conv: &Conv,
     saved: Saved<FlexTensor>,
     gradient: FlexTensor,
     needed: [bool; OPERANDS],
 ) -> OperandGradients {
-    let level = Level::current();
-    let [Some(x), Some(weight), Some(bias), ..] = saved.operands else {
-        unreachable!("kept for every gradient");
-    };
+    let [x, weight, ..] = saved.operands;
     let [x_kind, weight_kind, bias_kind, absent, ..] = saved.kinds;
+    let [h] = &saved.extra[..] else {
+        unreachable!("saved by the forward pass");
+    };
+    let mut dh = Buffer::<T>::new(h.layout().num_elements());
+    let (level, inner) = (Level::current(), conv.outputs / 2);
+    activation::geglu_backward(level, inner, slice(h), slice(&gradient), &mut dh);
+    drop(gradient);
     let nothing = tensor(Buffer::<T>::new(0), Shape::new([0]));
-    let hidden = Shape::new([conv.batch, conv.outputs]);
-    let [none, other, last] = [nothing.clone(), nothing.clone(), nothing.clone()];
-    let operands = [
-        x.clone(),
-        nothing.clone(),
-        weight.clone(),
-        bias,
-        none,
-        other,
-    ];
-    let h = forward::<T>(conv, hidden.clone(), operands);
-    let mut dh = Buffer::<T>::new(hidden.num_elements());
-    activation::geglu_backward(
-        level,
-        conv.outputs / 2,
-        slice(&h),
-        slice(&gradient),
-        &mut dh,
-    );
-    drop(h);
+    let [other, more] = [absent.clone(), absent.clone()];
     let saved = Saved {
-        operands: [Some(x), Some(last), Some(weight), None, None, None],
-        kinds: [
-            x_kind,
-            absent.clone(),
-            weight_kind,
-            bias_kind,
-            absent.clone(),
-            absent,
-        ],
+        operands: [x, Some(nothing), weight, None, None, None],
+        kinds: [x_kind, absent, weight_kind, bias_kind, other, more],
         extra: Vec::new(),
     };
     let [x_needed, weight_needed, bias_needed, ..] = needed;
     let needed = [x_needed, false, weight_needed, bias_needed, false, false];
-    let [dx, _, dweight, dbias, ..] = backward::<T>(conv, saved, tensor(dh, hidden), needed);
+    let [dx, _, dweight, dbias, ..] = backward::<T>(conv, saved, tensor(dh, hidden(conv)), needed);
     [dx, dweight, dbias, None, None, None]
 }

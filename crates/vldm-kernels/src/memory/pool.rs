@@ -16,18 +16,21 @@ const LEAST: usize = 1 << 16;
 /// From this many bytes on, large pages are asked for.
 const LARGE_PAGE: usize = 1 << 21;
 
-/// Most bytes kept while nobody uses them.
+/// Bytes that may be kept while nobody uses them, however little was ever in use at once.
 const MOST_IDLE: usize = 512 << 20;
 
-/// What is free, the longest unused first.
-static IDLE: Mutex<Idle> = Mutex::new(Idle {
-    blocks: Vec::new(),
-    bytes: 0,
-});
+static IDLE: Mutex<Idle> = Mutex::new(Idle::new());
 
+/// What is free, and how much is not.
 struct Idle {
+    /// The longest unused first.
     blocks: Vec<Block>,
+    /// Bytes of `blocks`.
     bytes: usize,
+    /// Bytes that are handed out.
+    used: usize,
+    /// Most bytes that were handed out at once.
+    most_used: usize,
 }
 
 /// Memory with the alignment of a cache line.
@@ -62,7 +65,7 @@ impl<T: Pod> Buffer<T> {
         let block = if bytes < LEAST {
             Block::Lines(vec![Line([0; 64]); bytes.div_ceil(64)])
         } else {
-            reuse(bytes).unwrap_or_else(|| map(bytes))
+            idle(|idle| idle.take(bytes)).unwrap_or_else(|| map(bytes))
         };
         Self {
             block: Some(block),
@@ -111,7 +114,9 @@ impl<T: Pod> AsRef<[u8]> for Buffer<T> {
 impl<T> Drop for Buffer<T> {
     fn drop(&mut self) {
         if let Some(block @ Block::Pages(_)) = self.block.take() {
-            give_back(block);
+            // Unmapped after the lock is released.
+            let surplus = idle(|idle| idle.keep(block));
+            drop(surplus);
         }
     }
 }
@@ -126,53 +131,74 @@ impl Block {
 }
 
 impl Idle {
-    /// The block that fits `bytes` best, if one is not much too large.
-    fn take(&mut self, bytes: usize) -> Option<Block> {
-        let fits = |block: &Block| (bytes..=bytes + bytes / 4).contains(&block.len());
-        let best = (0..self.blocks.len())
-            .filter(|&at| fits(&self.blocks[at]))
-            .min_by_key(|&at| self.blocks[at].len())?;
-        let block = self.blocks.remove(best);
-        self.bytes -= block.len();
-        Some(block)
+    const fn new() -> Self {
+        Self {
+            blocks: Vec::new(),
+            bytes: 0,
+            used: 0,
+            most_used: 0,
+        }
     }
 
-    /// Keeps a block; returns those that are then too many.
+    /// The block that fits `bytes` best, if one is not much too large, and of several the one used
+    /// last, which may still be in a cache. If there is none, the caller maps one: `bytes` are in
+    /// use either way.
+    fn take(&mut self, bytes: usize) -> Option<Block> {
+        let mapped = mapped_len(bytes);
+        let fits = bytes..=mapped.max(bytes + bytes / 4);
+        let best = (0..self.blocks.len())
+            .rev()
+            .filter(|&at| fits.contains(&self.blocks[at].len()))
+            .min_by_key(|&at| self.blocks[at].len());
+        let block = best.map(|at| self.blocks.remove(at));
+        let taken = block.as_ref().map_or(0, Block::len);
+        self.bytes -= taken;
+        self.used += if block.is_some() { taken } else { mapped };
+        self.most_used = self.most_used.max(self.used);
+        block
+    }
+
+    /// Keeps a block that was in use; returns those that are then too many.
+    ///
+    /// As much is kept as was in use at once before, together with what is in use now: a step of
+    /// training uses its most in the middle, and needs all of it again in the next step.
     fn keep(&mut self, block: Block) -> Vec<Block> {
+        self.used -= block.len();
         self.bytes += block.len();
         self.blocks.push(block);
+        let most = MOST_IDLE.max(self.most_used - self.used);
         let mut surplus = Vec::new();
-        while self.bytes > MOST_IDLE {
+        while self.bytes > most {
             let oldest = self.blocks.remove(0);
             self.bytes -= oldest.len();
             surplus.push(oldest);
         }
         surplus
     }
+
+    /// All blocks; what was in use before is forgotten.
+    fn release(&mut self) -> Vec<Block> {
+        self.bytes = 0;
+        self.most_used = self.used;
+        std::mem::take(&mut self.blocks)
+    }
 }
 
-fn reuse(bytes: usize) -> Option<Block> {
-    IDLE.lock()
-        .expect("no holder of the lock panics")
-        .take(bytes)
+fn idle<R>(body: impl FnOnce(&mut Idle) -> R) -> R {
+    body(&mut IDLE.lock().expect("no holder of the lock panics"))
 }
 
-fn give_back(block: Block) {
-    let surplus = IDLE
-        .lock()
-        .expect("no holder of the lock panics")
-        .keep(block);
-    // Unmapped after the lock is released.
-    drop(surplus);
-}
-
-fn map(bytes: usize) -> Block {
-    let unit = if bytes >= LARGE_PAGE {
+/// Bytes of a block that is mapped for `bytes`.
+fn mapped_len(bytes: usize) -> usize {
+    bytes.next_multiple_of(if bytes >= LARGE_PAGE {
         LARGE_PAGE
     } else {
         LEAST
-    };
-    let map = MmapMut::map_anon(bytes.next_multiple_of(unit))
+    })
+}
+
+fn map(bytes: usize) -> Block {
+    let map = MmapMut::map_anon(mapped_len(bytes))
         .expect("the system has memory for the result of an operation");
     #[cfg(target_os = "linux")]
     if bytes >= LARGE_PAGE {
@@ -184,11 +210,7 @@ fn map(bytes: usize) -> Block {
 
 /// Returns all idle memory to the system, e.g. between the stages of a pipeline.
 pub fn release_idle() {
-    let blocks = {
-        let mut idle = IDLE.lock().expect("no holder of the lock panics");
-        idle.bytes = 0;
-        std::mem::take(&mut idle.blocks)
-    };
+    let blocks = idle(Idle::release);
     drop(blocks);
 }
 
@@ -209,17 +231,23 @@ mod tests {
         assert!(Buffer::<f32>::new(0).is_empty());
     }
 
-    #[test]
-    fn what_fits_is_reused_and_the_oldest_goes_first() {
-        let mut idle = Idle {
-            blocks: Vec::new(),
-            bytes: 0,
-        };
-        let (small, large) = (map(LEAST), map(4 * LARGE_PAGE));
-        let address = |block: &Block| match block {
+    /// Address of a block.
+    fn address(block: &Block) -> usize {
+        match block {
             Block::Lines(lines) => lines.as_ptr().addr(),
             Block::Pages(map) => map.as_ptr().addr(),
-        };
+        }
+    }
+
+    /// A block for `bytes`, as a buffer gets it.
+    fn taken(idle: &mut Idle, bytes: usize) -> Block {
+        idle.take(bytes).unwrap_or_else(|| map(bytes))
+    }
+
+    #[test]
+    fn what_fits_is_reused_and_the_oldest_goes_first() {
+        let mut idle = Idle::new();
+        let (small, large) = (taken(&mut idle, LEAST), taken(&mut idle, 4 * LARGE_PAGE));
         let (first, second) = (address(&small), address(&large));
         assert!(idle.keep(small).is_empty() && idle.keep(large).is_empty());
         assert!(idle.take(LARGE_PAGE).is_none());
@@ -229,7 +257,36 @@ mod tests {
         );
         assert_eq!(idle.bytes, LEAST);
         // Mapped, never touched: no memory is used.
-        let surplus = idle.keep(map(MOST_IDLE));
+        let whole = map(MOST_IDLE);
+        idle.used = whole.len();
+        idle.most_used = 0;
+        let surplus = idle.keep(whole);
         assert_eq!(surplus.iter().map(address).collect::<Vec<_>>(), [first]);
+    }
+
+    #[test]
+    fn a_block_fits_what_it_was_mapped_for() {
+        for bytes in [LEAST, LEAST + 1, LARGE_PAGE - 1, LARGE_PAGE + 1, 5 << 20] {
+            let mut idle = Idle::new();
+            let block = taken(&mut idle, bytes);
+            assert_eq!(idle.used, block.len());
+            drop(idle.keep(block));
+            assert!(idle.take(bytes).is_some(), "{bytes}");
+            assert_eq!((idle.bytes, idle.blocks.len()), (0, 0));
+        }
+    }
+
+    #[test]
+    fn as_much_is_kept_as_was_in_use_at_once() {
+        let mut idle = Idle::new();
+        let blocks = [(); 3].map(|()| taken(&mut idle, MOST_IDLE));
+        for block in blocks {
+            assert!(idle.keep(block).is_empty());
+        }
+        assert_eq!((idle.used, idle.bytes), (0, 3 * MOST_IDLE));
+        let other = taken(&mut idle, LEAST);
+        assert_eq!(idle.keep(other).len(), 1);
+        assert_eq!(idle.release().len(), 3);
+        assert_eq!(idle.most_used, 0);
     }
 }

@@ -1,9 +1,10 @@
 //! The backward pass: weights computed once more from the log-sum-exp, tile by tile.
 //!
-//! Two passes, so that every sum belongs to one task: the first has queries in the lanes and sums
+//! Where a sample has enough heads to be cut into, and a head's queries fit into a cache, a task does
+//! a whole head: keys are in the lanes, and the gradient of all queries is held. Elsewhere there are
+//! two passes, so that every sum belongs to one task: the first has queries in the lanes and sums
 //! over keys, for the gradient of the queries; the second has keys in the lanes and sums over
-//! queries, for the gradients of keys and values. Where a sequence is one group of each, a task
-//! runs both on one head while its tokens are in the cache.
+//! queries, for the gradients of keys and values. It computes the weights twice.
 
 mod keys;
 mod queries;
@@ -50,7 +51,7 @@ pub struct Gradients<'a, T> {
 /// As `spec` and the strides say.
 ///
 /// # Source
-/// Dao et al. 2022 (arXiv:2205.14135), algorithm 4, its loop taken apart in two.
+/// Dao et al. 2022 (arXiv:2205.14135), algorithm 4; for large sequences its loop is taken apart in two.
 pub fn attention_backward<T: Element>(
     level: Level,
     spec: &AttentionSpec,
@@ -76,8 +77,8 @@ pub fn attention_backward<T: Element>(
         query_groups: Groups::new(spec, spec.queries, 3 * spec.dim),
         key_groups: Groups::new(spec, spec.keys, 4 * spec.dim),
     };
-    if pass.query_groups.count.max(pass.key_groups.count) <= 1 {
-        pass.run(level, Part::Both, spec.pairs());
+    if pass.is_whole() {
+        pass.run(level, Part::Whole, spec.pairs());
     } else {
         pass.run(level, Part::Queries, spec.pairs() * pass.query_groups.count);
         pass.run(level, Part::Keys, spec.pairs() * pass.key_groups.count);
@@ -97,14 +98,14 @@ struct Backward<'a, T> {
 }
 
 /// What an item is.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 enum Part {
     /// A group of queries.
     Queries,
     /// A group of keys.
     Keys,
-    /// All queries, then all keys.
-    Both,
+    /// All queries and all keys.
+    Whole,
 }
 
 /// A task's scratch, which both passes use alike; "lanes" are blocks of `[dim, width]`.
@@ -121,50 +122,86 @@ struct Memory<'a> {
     d_weights: &'a mut [f32],
     /// Log-sum-exp and `d_out . out` of queries, in the lanes or of a tile: `[2, queries]`.
     stats: &'a mut [f32],
+    /// Keys of a group as rows, and the gradient of all queries; empty unless an item is a whole
+    /// head.
+    key_rows: &'a mut [f32],
+    dq: &'a mut [f32],
 }
 
 impl<T: Element> Backward<'_, T> {
+    /// Whether an item is a whole head: by the shape of a sample.
+    fn is_whole(&self) -> bool {
+        /// Elements of the queries' gradient that stay in the second cache.
+        const HELD: usize = 1 << 18;
+        /// Heads that give threads enough to do.
+        const HEADS: usize = 8;
+        let spec = self.spec;
+        let is_one_group = self.query_groups.count.max(self.key_groups.count) <= 1;
+        let fits = spec.queries * row_stride(spec.dim) <= HELD;
+        is_one_group || (fits && spec.sequences[1] * spec.heads >= HEADS)
+    }
+
     fn run(&self, level: Level, part: Part, items: usize) {
         let spec = self.spec;
         let per_task = items_per_task(7 * spec.queries * spec.keys * spec.dim);
-        let lengths = self.scratch_lengths();
+        let lengths = self.scratch_lengths(part);
         (0..items.div_ceil(per_task))
             .into_par_iter()
             .for_each(|task| {
                 let items = task * per_task..((task + 1) * per_task).min(items);
-                with_scratch(
-                    lengths,
-                    |[a, b, da, db, rows, more, weights, d_weights, stats]| {
-                        let memory = Memory {
-                            lanes: [a, b],
-                            sums: [da, db],
-                            rows: [rows, more],
-                            weights,
-                            d_weights,
-                            stats,
-                        };
-                        let narrow = spec.queries.max(spec.keys) <= 8;
-                        let task = BackwardTask {
-                            pass: self,
-                            part,
-                            items,
-                            memory,
-                        };
-                        dispatch(level, narrow, task);
-                    },
-                );
+                with_scratch(lengths, |memory| {
+                    let [
+                        a,
+                        b,
+                        da,
+                        db,
+                        rows,
+                        more,
+                        weights,
+                        d_weights,
+                        stats,
+                        key_rows,
+                        dq,
+                    ] = memory;
+                    let memory = Memory {
+                        lanes: [a, b],
+                        sums: [da, db],
+                        rows: [rows, more],
+                        weights,
+                        d_weights,
+                        stats,
+                        key_rows,
+                        dq,
+                    };
+                    let narrow = spec.queries.max(spec.keys) <= 8;
+                    let task = BackwardTask {
+                        pass: self,
+                        part,
+                        items,
+                        memory,
+                    };
+                    dispatch(level, narrow, task);
+                });
             });
     }
 
     /// Lengths of the parts of [`Memory`].
-    fn scratch_lengths(&self) -> [usize; 9] {
+    fn scratch_lengths(&self, part: Part) -> [usize; 11] {
         let spec = self.spec;
+        let stride = row_stride(spec.dim);
         let most = self.query_groups.len().max(self.key_groups.len());
         let lanes = most * spec.dim;
         let sums = most * spec.dim.next_multiple_of(ROWS);
         let tile = TILE.min(spec.queries.max(spec.keys).next_multiple_of(ROWS));
-        let rows = tile * row_stride(spec.dim);
+        let rows = tile * stride;
         let weights = tile * BLOCK;
+        let [key_rows, dq] = match part {
+            Part::Whole => [
+                self.key_groups.len().min(spec.keys) * stride,
+                spec.queries.next_multiple_of(ROWS) * stride,
+            ],
+            _ => [0, 0],
+        };
         [
             lanes,
             lanes,
@@ -175,6 +212,8 @@ impl<T: Element> Backward<'_, T> {
             weights,
             weights,
             2 * most.max(TILE),
+            key_rows,
+            dq,
         ]
     }
 }
@@ -192,21 +231,19 @@ impl<T: Element> Task for BackwardTask<'_, T> {
     fn run<S: Simd>(mut self) {
         let (queries, keys) = (self.pass.query_groups, self.pass.key_groups);
         for item in self.items.clone() {
-            let (query_item, key_item) = match self.part {
-                Part::Queries => (Some(item), None),
-                Part::Keys => (None, Some(item)),
-                Part::Both => (Some(item), Some(item)),
-            };
-            if matches!(self.part, Part::Both) {
-                self.prefetch::<S>(item);
-            }
-            if let Some(item) = query_item.filter(|_| queries.count > 0) {
-                let group = queries.range(item % queries.count);
-                self.query_group::<S>(item / queries.count, &group);
-            }
-            if let Some(item) = key_item.filter(|_| keys.count > 0) {
-                let group = keys.range(item % keys.count);
-                self.key_group::<S>(item / keys.count, &group);
+            match self.part {
+                Part::Queries => {
+                    let group = queries.range(item % queries.count);
+                    self.query_group::<S>(item / queries.count, &group);
+                }
+                Part::Keys => {
+                    let group = keys.range(item % keys.count);
+                    self.key_group::<S>(item / keys.count, &group);
+                }
+                Part::Whole => {
+                    self.prefetch::<S>(item);
+                    self.whole::<S>(item);
+                }
             }
         }
     }

@@ -197,6 +197,7 @@ impl<T: Element> ForwardTask<'_, T> {
                 continue;
             }
             let mut step = Step {
+                dim: spec.dim,
                 side,
                 keys,
                 k,
@@ -237,6 +238,7 @@ impl Held<'_> {
 
 /// One tile of keys, to meet blocks of queries.
 struct Step<'a> {
+    dim: usize,
     side: Side,
     keys: &'a Range<usize>,
     k: Rows<'a>,
@@ -266,6 +268,7 @@ impl Step<'_> {
         });
         S::outlined(Accumulate::<V> {
             rows: self.v,
+            dim: self.dim,
             weights,
             start: Start::Scaled(self.decay),
             out: held.sums,

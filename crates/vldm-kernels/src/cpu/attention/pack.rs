@@ -205,6 +205,49 @@ impl<T: Element> HeadTarget<T> {
     }
 }
 
+impl<T: Element> HeadTarget<T> {
+    /// Rows to tokens: `self[t, d] = rows[t, d] * factor`.
+    ///
+    /// # Safety
+    /// `tokens` tokens must be writable, by nobody else.
+    #[inline(always)]
+    pub(super) unsafe fn unpack_rows<S: Simd>(self, tokens: usize, rows: Rows<'_>, factor: f32) {
+        S::outlined(UnpackRows {
+            to: self,
+            tokens,
+            rows,
+            factor,
+        });
+    }
+}
+
+/// Made by [`HeadTarget::unpack_rows`] only, under its conditions.
+struct UnpackRows<'a, T> {
+    to: HeadTarget<T>,
+    tokens: usize,
+    rows: Rows<'a>,
+    factor: f32,
+}
+
+impl<T: Element> Task for UnpackRows<'_, T> {
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        let Self {
+            to,
+            tokens,
+            rows,
+            factor,
+        } = self;
+        for (t, row) in rows.data.chunks_exact(rows.stride).enumerate().take(tokens) {
+            // SAFETY: `unpack_rows`'s condition.
+            let to = unsafe { std::slice::from_raw_parts_mut(to.start.add(t * to.stride), to.dim) };
+            for (y, x) in to.iter_mut().zip(row) {
+                *y = T::narrow(x * factor);
+            }
+        }
+    }
+}
+
 /// Made by [`HeadTarget::unpack`] only, under its conditions.
 struct Unpack<'a, T> {
     to: HeadTarget<T>,

@@ -1,4 +1,4 @@
-//! The two products of attention, both with tokens of one side in the lanes.
+//! The products of attention, with tokens of one side in the lanes.
 //!
 //! A block holds `VECTORS` vectors of tokens side by side: `[rows, VECTORS * LANES]`. The other
 //! side are packed rows `[tokens, stride]`, whose elements are broadcast. So neither the head's
@@ -57,10 +57,11 @@ impl<const V: usize> Task for Scores<'_, V> {
     }
 }
 
-/// `out[d, lane] = start[d, lane] + sum_t rows[t, d] * weights[t, lane]`, for `d` in all of
-/// `out`'s rows, a multiple of [`ROWS`].
+/// `out[d, lane] = start[d, lane] + sum_t rows[t, d] * weights[t, lane]`, for `d` below `dim`;
+/// `out` has a multiple of [`ROWS`] rows.
 pub(super) struct Accumulate<'a, const V: usize> {
     pub(super) rows: Rows<'a>,
+    pub(super) dim: usize,
     pub(super) weights: &'a [f32],
     pub(super) start: Start<'a>,
     pub(super) out: &'a mut [f32],
@@ -71,14 +72,16 @@ impl<const V: usize> Task for Accumulate<'_, V> {
     fn run<S: Simd>(self) {
         let Self {
             rows,
+            dim,
             weights,
             start,
             out,
         } = self;
+        const HALF: usize = ROWS / 2;
         let width = V * S::LANES;
         let tokens = weights.len() / width;
-        let dim = out.len() / width;
-        assert!(dim.is_multiple_of(ROWS) && rows.stride >= dim);
+        let padded = out.len() / width;
+        assert!(padded == dim.next_multiple_of(ROWS) && rows.stride >= padded);
         assert!(rows.data.len() >= tokens * rows.stride);
         for (group, out) in out.chunks_exact_mut(ROWS * width).enumerate() {
             let a = Broadcast {
@@ -86,8 +89,108 @@ impl<const V: usize> Task for Accumulate<'_, V> {
                 row: 1,
                 step: rows.stride,
             };
-            // SAFETY: as many rows as `weights` has, of at least `dim`, were asserted.
-            unsafe { product::<S, V>(a, weights, start, out) }
+            // SAFETY: as many rows as `weights` has, of at least `padded`, were asserted.
+            unsafe {
+                if dim - group * ROWS <= HALF {
+                    kernel::<S, V, HALF>(a, weights, start, out.as_mut_ptr());
+                } else {
+                    product::<S, V>(a, weights, start, out);
+                }
+            }
+        }
+    }
+}
+
+/// `out[t, :] += sum_lane weights[t, lane] * rows[lane, :]`, for tokens up to a multiple of
+/// [`ROWS`]: the product that sums over the lanes. `out` has the rows' stride.
+pub(super) struct Spread<'a> {
+    /// `[tokens, width]`
+    pub(super) weights: &'a [f32],
+    /// Elements of a row of weights.
+    pub(super) width: usize,
+    /// A row for each lane that counts.
+    pub(super) rows: Rows<'a>,
+    /// How many those are.
+    pub(super) lanes: usize,
+    /// Elements of a row that count.
+    pub(super) dim: usize,
+    pub(super) out: &'a mut [f32],
+}
+
+impl Task for Spread<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(mut self) {
+        let stride = self.rows.stride;
+        assert!(self.dim.next_multiple_of(S::LANES) <= stride && self.lanes <= self.width);
+        assert!(self.rows.data.len() >= self.lanes * stride);
+        assert!(self.out.len().is_multiple_of(ROWS * stride));
+        assert!(self.weights.len() * stride >= self.out.len() * self.width);
+        for column in (0..self.dim).step_by(VECTORS * S::LANES) {
+            match (self.dim - column).div_ceil(S::LANES) {
+                1 => self.columns::<S, 1>(column),
+                2 => self.columns::<S, 2>(column),
+                _ => self.columns::<S, VECTORS>(column),
+            }
+        }
+    }
+}
+
+impl Spread<'_> {
+    /// `V` vectors of columns from `column` on.
+    #[inline(always)]
+    fn columns<S: Simd, const V: usize>(&mut self, column: usize) {
+        const HALF: usize = ROWS / 2;
+        let tokens = self.out.len() / self.rows.stride;
+        for token in (0..tokens).step_by(ROWS) {
+            // SAFETY: `run` asserted that rows, weights and output are there, as long as that.
+            unsafe {
+                if V == 1 || S::ROWS == ROWS {
+                    self.block::<S, V, ROWS>(token, column);
+                } else {
+                    self.block::<S, V, HALF>(token, column);
+                    self.block::<S, V, HALF>(token + HALF, column);
+                }
+            }
+        }
+    }
+
+    /// # Safety
+    /// `R` tokens from `token` on, and `V` vectors from `column` on, lie inside the operands.
+    #[inline(always)]
+    unsafe fn block<S: Simd, const V: usize, const R: usize>(
+        &mut self,
+        token: usize,
+        column: usize,
+    ) {
+        let stride = self.rows.stride;
+        let mut sums = [[S::splat(0.0); V]; R];
+        // SAFETY: the caller's promise.
+        unsafe {
+            let out = self.out.as_mut_ptr().add(token * stride + column);
+            for (r, sums) in sums.iter_mut().enumerate() {
+                for (v, sum) in sums.iter_mut().enumerate() {
+                    *sum = S::read(out.add(r * stride + v * S::LANES));
+                }
+            }
+            let weights = self.weights.as_ptr().add(token * self.width);
+            let rows = self.rows.data.as_ptr().add(column);
+            for lane in 0..self.lanes {
+                let mut row = [S::splat(0.0); V];
+                for (v, x) in row.iter_mut().enumerate() {
+                    *x = S::read(rows.add(lane * stride + v * S::LANES));
+                }
+                for (r, sums) in sums.iter_mut().enumerate() {
+                    let x = S::splat(*weights.add(r * self.width + lane));
+                    for (sum, y) in sums.iter_mut().zip(&row) {
+                        *sum = S::madd(x, *y, *sum);
+                    }
+                }
+            }
+            for (r, sums) in sums.iter().enumerate() {
+                for (v, sum) in sums.iter().enumerate() {
+                    S::write(out.add(r * stride + v * S::LANES), *sum);
+                }
+            }
         }
     }
 }

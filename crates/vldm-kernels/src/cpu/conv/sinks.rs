@@ -1,7 +1,7 @@
 //! What becomes of a convolution's sums.
 
 use super::super::activation;
-use super::super::element::Element;
+use super::super::element::{Element, convert_into};
 use super::super::level::Level;
 use super::super::product::{Sink, Sums};
 use super::super::shared::Shared;
@@ -72,31 +72,35 @@ impl<T: Element> Sink for Output<'_, T> {
 leveled! {
     fn write_output<T: Element>(level, output: &Output<'_, T>, sums: &Sums<'_>) {
         let Additions { bias, shift, residual } = output.additions;
-        let columns = sums.columns.clone();
-        let mut line = [0.0f32; MOST_COLUMNS];
-        let line = &mut line[..columns.len()];
         for (index, row) in sums.rows.clone().enumerate() {
-            let start = row * output.columns + columns.start;
-            let place = start..start + columns.len();
-            line.copy_from_slice(sums.row(index));
-            if let Some(bias) = bias {
-                add(line, &bias[columns.clone()]);
-            }
-            if let Some(shift) = shift {
-                let start = row / output.positions_per_shift * output.columns + columns.start;
-                add(line, &shift[start..start + columns.len()]);
-            }
-            if let Some(residual) = residual {
-                add(line, &residual[place.clone()]);
-            }
-            // SAFETY: a product delivers each output once.
-            let to = unsafe { output.to.slice(place) };
-            for (to, value) in to.iter_mut().zip(line.iter()) {
-                *to = T::narrow(*value);
+            // Few at a time: what is added stays in registers.
+            for (part, from) in sums.row(index).chunks(LINE).enumerate() {
+                let start = sums.columns.start + part * LINE;
+                let columns = start..start + from.len();
+                let place = row * output.columns + start..row * output.columns + columns.end;
+                let mut line = [0.0f32; LINE];
+                let line = &mut line[..from.len()];
+                line.copy_from_slice(from);
+                if let Some(bias) = bias {
+                    add(line, &bias[columns.clone()]);
+                }
+                if let Some(shift) = shift {
+                    let shift = &shift[row / output.positions_per_shift * output.columns..];
+                    add(line, &shift[columns.clone()]);
+                }
+                if let Some(residual) = residual {
+                    add(line, &residual[place.clone()]);
+                }
+                // SAFETY: a product delivers each output once.
+                let to = unsafe { output.to.slice(place) };
+                convert_into(line, to);
             }
         }
     }
 }
+
+/// Columns that are finished at once.
+const LINE: usize = 64;
 
 /// Most columns of a block of sums.
 const MOST_COLUMNS: usize = 512;
@@ -111,17 +115,28 @@ fn add<T: Element>(line: &mut [f32], values: &[T]) {
 /// First half times GELU of the second half.
 pub(super) struct Gated<'a, T> {
     to: Shared<'a, T>,
+    /// Both halves, if they are wanted too.
+    halves: Option<Shared<'a, T>>,
     inner: usize,
     bias: Option<&'a [f32]>,
 }
 
 impl<'a, T: Element> Gated<'a, T> {
-    pub(super) fn new(to: &'a mut [T], inner: usize, bias: Option<&'a [f32]>) -> Self {
+    pub(super) fn new(
+        to: &'a mut [T],
+        halves: Option<&'a mut [T]>,
+        inner: usize,
+        bias: Option<&'a [f32]>,
+    ) -> Self {
         if let Some(bias) = bias {
             assert_eq!(bias.len(), 2 * inner, "a bias per output channel");
         }
+        if let Some(halves) = &halves {
+            assert_eq!(halves.len(), 2 * to.len(), "both halves of the output");
+        }
         Self {
             to: Shared::new(to),
+            halves: halves.map(Shared::new),
             inner,
             bias,
         }
@@ -157,6 +172,18 @@ leveled! {
             let gates = sums.paired_row(index).iter().zip(gate_bias);
             for ((to, (value, bias)), (gate, gate_bias)) in to.iter_mut().zip(values).zip(gates) {
                 *to = T::narrow((value + bias) * activation::gelu::<FMA>(gate + gate_bias));
+            }
+            if let Some(halves) = &gated.halves {
+                let start = start + row * gated.inner;
+                let parts = [(sums.row(index), bias), (sums.paired_row(index), gate_bias)];
+                for (half, (sums, bias)) in parts.into_iter().enumerate() {
+                    let start = start + half * gated.inner;
+                    // SAFETY: as above, of twice as many outputs.
+                    let to = unsafe { halves.slice(start..start + columns.len()) };
+                    for ((to, sum), bias) in to.iter_mut().zip(sums).zip(bias) {
+                        *to = T::narrow(sum + bias);
+                    }
+                }
             }
         }
     }

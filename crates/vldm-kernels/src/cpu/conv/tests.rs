@@ -4,7 +4,6 @@ use half::bf16;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-use super::super::arrange::Weight;
 use super::super::element::Element;
 use super::super::level::Level;
 use super::winograd::Winograd;
@@ -102,21 +101,6 @@ impl<T: Element> Case<T> {
         y
     }
 
-    /// Weight as the gradient of the input reads it.
-    fn transposed(&self) -> Vec<f32> {
-        let Conv { outputs, .. } = self.conv;
-        let inputs = self.conv.input_channels();
-        let weight = Weight {
-            values: &self.weight,
-            dims: [outputs, inputs, self.conv.taps()],
-            strides: [1, outputs, outputs * inputs],
-        };
-        assert!(weight.arranged().is_some());
-        let mut to = vec![0.0; self.weight.len()];
-        weight.arrange_transposed(Level::Portable, &mut to);
-        to
-    }
-
     fn input_gradient(&self, level: Level) -> [Vec<T>; 2] {
         let pixels = self.conv.scaled_positions();
         let nan = T::narrow(f32::NAN);
@@ -125,7 +109,7 @@ impl<T: Element> Case<T> {
             .inputs
             .map(|channels| vec![nan; pixels * channels]);
         let to = dx.each_mut().map(Vec::as_mut_slice);
-        input_gradient(level, &self.conv, &self.dy, &self.transposed(), to);
+        input_gradient(level, &self.conv, &self.dy, &self.weight, to);
         dx
     }
 
@@ -266,8 +250,10 @@ fn check<T: Element>(case: &Case<T>, level: Level) {
     assert_near("dx", &joined, &expected.dx, accuracy(transformed, depth));
 
     let got = case.weight_gradient(level);
+    let transformed = Winograd::weight(&case.conv).is_some();
     let depth = case.conv.positions();
-    assert_near("dweight", &got, &expected.dweight, accuracy(false, depth));
+    let accuracy = accuracy(transformed, depth);
+    assert_near("dweight", &got, &expected.dweight, accuracy);
 }
 
 /// An axis whose size three taps keep.
@@ -376,13 +362,22 @@ fn gated_output_equals_loops() {
             .collect();
         for level in Level::available() {
             let mut y = vec![f32::NAN; rows * inner];
-            linear_geglu(level, &conv, &x, &weight, Some(&bias), &mut y);
+            let mut halves = vec![f32::NAN; 2 * y.len()];
+            let bias = Some(&bias[..]);
+            linear_geglu(level, &conv, &x, &weight, bias, &mut y, Some(&mut halves));
             for (got, expected) in y.iter().zip(&expected) {
                 assert!(
                     (f64::from(*got) - expected).abs() < 2e-5,
                     "{got} instead of {expected}"
                 );
             }
+            for (at, got) in halves.iter().enumerate() {
+                let expected = sum(at / (2 * inner), at % (2 * inner));
+                assert!((f64::from(*got) - expected).abs() < 2e-5);
+            }
+            let mut alone = vec![f32::NAN; y.len()];
+            linear_geglu(level, &conv, &x, &weight, bias, &mut alone, None);
+            assert!(y == alone);
         }
     }
 }
@@ -410,7 +405,6 @@ fn nothing_is_touched_beside_the_operands() {
             let x = case.x.each_ref().map(|x| guarded(x));
             let [weight, bias, dy] = [&case.weight, &case.bias, &case.dy].map(|v| guarded(v));
             let [shift, residual] = [&case.shift, &case.residual].map(|v| guarded(v));
-            let transposed = guarded(&case.transposed());
             let x = x.each_ref().map(|x| &x[..]);
             let additions = Additions {
                 bias: Some(&bias),
@@ -425,13 +419,7 @@ fn nothing_is_touched_beside_the_operands() {
                     .conv
                     .inputs
                     .map(|channels| guarded(&vec![0.0; pixels * channels]));
-                input_gradient(
-                    level,
-                    &case.conv,
-                    &dy,
-                    &transposed,
-                    [&mut first, &mut second],
-                );
+                input_gradient(level, &case.conv, &dy, &weight, [&mut first, &mut second]);
                 let mut dweight = guarded(&case.weight);
                 weight_gradient(level, &case.conv, x, &dy, &mut dweight);
                 assert!(y[..] == case.forward(level)[..]);

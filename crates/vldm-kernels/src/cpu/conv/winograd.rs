@@ -11,6 +11,7 @@
 #[cfg(test)]
 mod tests;
 mod transform;
+mod weight;
 
 use std::ops::Range;
 
@@ -18,7 +19,7 @@ use rayon::prelude::*;
 
 use super::super::element::{Element, convert_into};
 use super::super::level::Level;
-use super::super::product::{Left, Right, Sink, Sums, product};
+use super::super::product::{Left, Right, Sink, Sums, product_of_task};
 use super::super::shared::Shared;
 use super::sinks::{Additions, Output};
 use super::{Axis, Conv};
@@ -54,30 +55,37 @@ pub(super) struct Winograd {
     axes: [Axis; 2],
     inputs: [usize; 2],
     outputs: usize,
-    /// Whether the kernel's taps are read in reverse.
+    /// Whether the kernel is that of the convolution whose gradient this is: its taps are read in
+    /// reverse, and its inputs and outputs change places.
     reversed: bool,
 }
 
 impl Winograd {
     /// The convolution, if it is of this kind and large enough; depends on one image only.
     pub(super) fn forward(conv: &Conv) -> Option<Self> {
+        Self::plain(conv)?.if_fitting()
+    }
+
+    /// The convolution, if it is of this kind.
+    fn plain(conv: &Conv) -> Option<Self> {
         let [time, height, width] = conv.axes;
-        let is_image = time == Axis::point(time.input);
-        Self {
+        let is_square = [height, width]
+            .iter()
+            .all(|axis| axis.kernel == 3 && axis.stride == 1);
+        let is_plain = time == Axis::point(time.input) && is_square;
+        is_plain.then_some(Self {
             images: conv.batch * time.input,
             axes: [height, width],
             inputs: conv.inputs,
             outputs: conv.outputs,
             reversed: false,
-        }
-        .if_fitting(is_image)
+        })
     }
 
     /// The gradient of its input, which is the convolution of the gradient of its output with the
     /// kernel reversed.
     pub(super) fn backward(conv: &Conv) -> Option<Self> {
-        let [time, height, width] = conv.axes;
-        let is_image = time == Axis::point(time.input);
+        let plain = Self::plain(conv)?;
         let turned = |axis: Axis| Axis {
             input: axis.output(),
             scaled: axis.output(),
@@ -85,36 +93,28 @@ impl Winograd {
             after: 2usize.wrapping_sub(axis.after),
             ..axis
         };
-        let is_plain = [height, width].iter().all(|axis| {
-            axis.kernel == 3 && axis.stride == 1 && axis.before <= 2 && axis.after <= 2
-        });
-        if !is_plain {
+        let is_padded_less = |axis: &Axis| axis.before <= 2 && axis.after <= 2;
+        if !plain.axes.iter().all(is_padded_less) {
             return None;
         }
         Self {
-            images: conv.batch * time.input,
-            axes: [turned(height), turned(width)],
+            axes: plain.axes.map(turned),
             inputs: [conv.outputs, 0],
             outputs: conv.inputs.iter().sum(),
             reversed: true,
+            ..plain
         }
-        .if_fitting(is_image)
+        .if_fitting()
     }
 
-    fn if_fitting(self, is_image: bool) -> Option<Self> {
-        let is_square = self
-            .axes
-            .iter()
-            .all(|axis| axis.kernel == 3 && axis.stride == 1);
-        if !(is_image && is_square) {
-            return None;
-        }
-        let channels = self.input_channels();
+    fn if_fitting(self) -> Option<Self> {
         let outputs: usize = self.axes.iter().map(Axis::output).product();
-        let fits = outputs >= LEAST_OUTPUTS
-            && channels.min(self.outputs) >= 32
-            && channels * self.outputs <= MOST_WEIGHTS;
-        fits.then_some(self)
+        (outputs >= LEAST_OUTPUTS && self.channels_fit()).then_some(self)
+    }
+
+    fn channels_fit(&self) -> bool {
+        let channels = self.input_channels();
+        channels.min(self.outputs) >= 32 && channels * self.outputs <= MOST_WEIGHTS
     }
 
     fn input_channels(&self) -> usize {
@@ -126,7 +126,7 @@ impl Winograd {
         self.axes.map(|axis| axis.output().div_ceil(OUT))
     }
 
-    /// Computes it; `weight` is `[taps, inputs, outputs]`.
+    /// Computes it; `weight` is `[taps, inputs, outputs]`, or `[taps, outputs, inputs]` if reversed.
     pub(super) fn run<T: Element, W: Element>(
         &self,
         level: Level,
@@ -155,15 +155,16 @@ impl Winograd {
                 let right = Right {
                     values: &kernels[point * channels * outputs..][..channels * outputs],
                     columns: outputs,
+                    inner: self.reversed.then_some(channels),
                 };
                 let to = Output::new(&mut sums[..count * outputs], outputs, Additions::default());
-                product(level, false, [count, channels], &left, right, &to);
+                product_of_task(level, [count, channels], &left, right, &to);
             });
             self.deliver(level, tiles, &sums, strip, sink);
         }
     }
 
-    /// `[POINTS, inputs, outputs]`
+    /// `[POINTS, inputs, outputs]`, or `[POINTS, outputs, inputs]` if reversed.
     fn transformed_kernels<W: Element>(&self, level: Level, weight: &[W]) -> Buffer<f32> {
         let [channels, outputs] = [self.input_channels(), self.outputs];
         let plane = channels * outputs;
@@ -288,17 +289,18 @@ impl Left for Matrix<'_> {
 }
 
 leveled! {
+    /// Copies the `used` columns of a matrix to a block of `stride`.
     fn copy_rows<E: Element>(
         level,
         from: &[f32],
         columns: usize,
-        depth: Range<usize>,
+        used: Range<usize>,
         block: &mut [E],
         stride: usize,
     ) {
         for (row, from) in from.chunks_exact(columns).enumerate() {
-            let to = &mut block[row * stride..][..depth.len()];
-            convert_into(&from[depth.clone()], to);
+            let to = &mut block[row * stride..][..used.len()];
+            convert_into(&from[used.clone()], to);
         }
     }
 }

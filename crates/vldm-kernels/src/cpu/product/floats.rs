@@ -2,11 +2,18 @@
 
 use super::super::element::Element;
 use super::super::level::Level;
-use super::panels::{PanelShape, Panels, copy_step};
-use super::{Left, PANEL, ROWS, Right, Sink, Task, scratch};
+use super::panels::{Panels, Part, copy_step};
+use super::{Left, PANEL, ROWS, Right, Sink, Task, scratch, turned};
 
 /// Depth of a block: a panel of it, and the rows of a tile, stay in the first-level cache.
 const DEPTH: usize = 192;
+
+/// Steps of equal length, none deeper than a block. (Where depths lie side by side in memory, the
+/// length of a block divides what is found there.)
+fn even_step(depth: usize) -> usize {
+    let steps = depth.div_ceil(DEPTH).max(1);
+    depth.div_ceil(steps).next_multiple_of(16).clamp(1, DEPTH)
+}
 
 /// Computes one task; panels that are not shared are copied.
 pub(super) fn run<L: Left, W: Element>(
@@ -21,11 +28,16 @@ pub(super) fn run<L: Left, W: Element>(
     let own = if shared.is_some() { 0 } else { stride * DEPTH };
     let parts = [ROWS * DEPTH, own, rows * stride];
     scratch::with(parts, |[left_block, own, sums]| {
-        if task.depth == 0 {
+        if task.depth.is_empty() {
             sums.fill(0.0);
         }
-        for start in (0..task.depth).step_by(DEPTH) {
-            let depth = start..(start + DEPTH).min(task.depth);
+        let step = if L::DEPTH_FIRST {
+            even_step(task.depth.len())
+        } else {
+            DEPTH
+        };
+        for start in task.depth.clone().step_by(step) {
+            let depth = start..(start + step).min(task.depth.end);
             let left_stride = if L::DEPTH_FIRST { ROWS } else { DEPTH };
             let rows_of_left = task.rows.clone();
             left.copy(
@@ -50,7 +62,7 @@ pub(super) fn run<L: Left, W: Element>(
                     rows,
                     sums: &mut sums[index * PANEL..],
                     stride,
-                    adds: start > 0,
+                    adds: start > task.depth.start,
                 };
                 block.multiply(task.level);
             }
@@ -59,14 +71,27 @@ pub(super) fn run<L: Left, W: Element>(
     });
 }
 
+/// Copies a part of the right operand to panels of `[depth, PANEL]`; what the last one has too many
+/// becomes zero.
+pub(super) fn copy_panels<W: Element>(
+    level: Level,
+    right: Right<'_, W>,
+    part: Part,
+    panels: &mut [f32],
+) {
+    match right.inner {
+        Some(inner) => turned::copy_panels(level, right, inner, &part, panels),
+        None => copy_rows(level, right, part, panels),
+    }
+}
+
 leveled! {
-    /// Copies rows of the right operand to panels of `[depth, PANEL]`; what the last one has too
-    /// many becomes zero.
-    pub(super) fn copy_panels<W: Element>(level, from: &[W], shape: PanelShape, panels: &mut [f32]) {
-        let PanelShape { columns, size: [depth, width], panel } = shape;
-        let whole = width / PANEL;
-        for row in 0..depth {
-            let (from, rest) = from[row * columns..][..width].as_chunks::<PANEL>();
+    fn copy_rows<W: Element>(level, right: Right<'_, W>, part: Part, panels: &mut [f32]) {
+        let Part { depth, columns, panel } = part;
+        let whole = columns.len() / PANEL;
+        for (row, line) in depth.enumerate() {
+            let from = &right.values[line * right.columns..][columns.clone()];
+            let (from, rest) = from.as_chunks::<PANEL>();
             for (index, from) in from.iter().enumerate() {
                 let to = panels[index * panel + row * PANEL..].first_chunk_mut();
                 let to: &mut [f32; PANEL] = to.expect("a panel");

@@ -13,6 +13,9 @@ use crate::memory::pool::Buffer;
 /// Depths that panels are padded to: a step of the tile unit.
 const STEP: usize = 32;
 
+/// Elements that are worth a task of their own.
+const LEAST: usize = 1 << 16;
+
 /// The columns of a product: one range, or two of the same length side by side.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Halves {
@@ -21,19 +24,17 @@ pub(super) struct Halves {
     pub(super) pair: Option<usize>,
 }
 
-/// Which part of the right operand a copy takes, and where to.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct PanelShape {
-    /// Columns in a row of the operand.
-    pub(super) columns: usize,
-    /// Rows and columns to copy.
-    pub(super) size: [usize; 2],
+/// Which part of the right operand a copy takes.
+#[derive(Debug, Clone)]
+pub(super) struct Part {
+    pub(super) depth: Range<usize>,
+    pub(super) columns: Range<usize>,
     /// Elements from one panel to the next.
     pub(super) panel: usize,
 }
 
 /// Copies a part of the right operand to panels.
-pub(super) type CopyPanels<W, E> = fn(Level, &[W], PanelShape, &mut [E]);
+pub(super) type CopyPanels<W, E> = fn(Level, Right<'_, W>, Part, &mut [E]);
 
 /// All of the right operand, panel by panel over the whole depth.
 #[derive(Debug)]
@@ -59,21 +60,23 @@ impl<E: Pod + Send + Sync> Panels<E> {
         let mut values = Buffer::new(count * panel);
         values
             .par_chunks_mut(panel.max(1))
+            // Few panels are copied sooner than another thread wakes up.
+            .with_min_len((LEAST / panel.max(1)).max(1))
             .enumerate()
             .for_each(|(index, to)| {
                 let start = index % per_half * PANEL;
-                let width = PANEL.min(halves.columns - start);
+                let end = (start + PANEL).min(halves.columns);
                 let offset = if index < per_half {
                     0
                 } else {
                     halves.pair.unwrap_or(0)
                 };
-                let shape = PanelShape {
-                    columns: right.columns,
-                    size: [depth, width],
+                let part = Part {
+                    depth: 0..depth,
+                    columns: offset + start..offset + end,
                     panel,
                 };
-                copy(level, &right.values[offset + start..], shape, to);
+                copy(level, right, part, to);
             });
         Self {
             values,
@@ -100,17 +103,12 @@ pub(super) fn copy_step<W: Element, E>(
 ) {
     let deepest = own.len() / task.stride();
     for (half, columns) in task.halves().enumerate() {
-        let shape = PanelShape {
-            columns: right.columns,
-            size: [depth.len(), columns.len()],
+        let part = Part {
+            depth: depth.clone(),
+            columns,
             panel: PANEL * deepest,
         };
-        let from = &right.values[depth.start * right.columns + columns.start..];
-        copy(
-            task.level,
-            from,
-            shape,
-            &mut own[half * task.half_width() * deepest..],
-        );
+        let to = &mut own[half * task.half_width() * deepest..];
+        copy(task.level, right, part, to);
     }
 }

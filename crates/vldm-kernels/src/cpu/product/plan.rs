@@ -25,17 +25,42 @@ pub(super) struct Plan {
 }
 
 impl Plan {
+    /// Tasks that sum over all of `depth`.
     pub(super) fn new(rows: usize, columns: usize, depth: usize) -> Self {
-        let mut plan = Self {
+        let mut plan = Self::uncut(rows, columns);
+        plan.cut(1, depth);
+        plan
+    }
+
+    /// Tasks as large as they can be, and in how many parts they should sum over `depth`: as many
+    /// as give a few threads enough to do, by the product's shape alone.
+    pub(super) fn in_parts(rows: usize, columns: usize, depth: usize) -> (Self, usize) {
+        /// Tasks to aim for.
+        const TASKS: usize = 8;
+        /// Least depth of a part.
+        const DEPTH: usize = 128;
+        let mut plan = Self::uncut(rows, columns);
+        let parts = (TASKS / plan.tasks().max(1)).clamp(1, (depth / DEPTH).max(1));
+        plan.cut(parts, depth.div_ceil(parts));
+        (plan, parts)
+    }
+
+    /// Tasks as large as they can be.
+    pub(super) fn uncut(rows: usize, columns: usize) -> Self {
+        Self {
             rows,
             columns,
             rows_per_task: even_part(rows, ROWS, 1),
             columns_per_task: even_part(columns, COLUMNS, PANEL),
-        };
+        }
+    }
+
+    /// Makes tasks smaller until there are some for each thread, where each of them is there
+    /// `times`.
+    fn cut(&mut self, times: usize, depth: usize) {
         let threads = rayon::current_num_threads();
         let wanted = if threads == 1 { 1 } else { 4 * threads };
-        while plan.tasks() < wanted && plan.work(depth) > 2 * LEAST_WORK && plan.halve() {}
-        plan
+        while self.tasks() * times < wanted && self.work(depth) > 2 * LEAST_WORK && self.halve() {}
     }
 
     /// Makes tasks smaller along their longer side; false when they are as small as they get.
@@ -63,16 +88,18 @@ impl Plan {
         self.rows.div_ceil(self.rows_per_task)
     }
 
-    fn tasks(&self) -> usize {
+    pub(super) fn tasks(&self) -> usize {
         self.row_blocks() * self.across()
+    }
+
+    /// Elements of the sums of the largest task.
+    pub(super) fn most_sums(&self) -> usize {
+        self.rows_per_task * self.columns_per_task.next_multiple_of(PANEL)
     }
 
     /// Runs all tasks.
     pub(super) fn for_each(&self, task: impl Fn(usize) + Sync + Send) {
-        match self.tasks() {
-            1 => task(0),
-            tasks => (0..tasks).into_par_iter().for_each(task),
-        }
+        for_each(self.tasks(), task);
     }
 
     pub(super) fn rows(&self, task: usize) -> Range<usize> {
@@ -81,6 +108,14 @@ impl Plan {
 
     pub(super) fn columns(&self, task: usize) -> Range<usize> {
         part(task % self.across(), self.columns_per_task, self.columns)
+    }
+}
+
+/// Runs `tasks` tasks.
+pub(super) fn for_each(tasks: usize, task: impl Fn(usize) + Sync + Send) {
+    match tasks {
+        1 => task(0),
+        tasks => (0..tasks).into_par_iter().for_each(task),
     }
 }
 

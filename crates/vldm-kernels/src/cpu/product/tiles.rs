@@ -8,11 +8,14 @@
 #[cfg(test)]
 mod tests;
 
+use std::ops::Range;
+
 use half::bf16;
 
 use super::super::element::{Element, convert_into};
-use super::panels::{PanelShape, Panels, copy_step};
-use super::{Left, PANEL, ROWS, Right, Sink, Task, scratch};
+use super::super::level::Level;
+use super::panels::{Panels, Part, copy_step};
+use super::{Left, PANEL, ROWS, Right, Sink, Task, scratch, turned};
 
 /// Depth of a block: a panel of it and the rows of a step stay in the first-level cache.
 const DEPTH: usize = 256;
@@ -81,28 +84,14 @@ pub(super) fn run<U: Unit, L: Left, W: Element>(
     ];
     scratch::with(parts, |[left_block, turned, own, sums]| {
         let [left_block, turned, own] = [left_block, turned, own].map(halves);
-        if task.depth == 0 {
+        if task.depth.is_empty() {
             sums.fill(0.0);
         }
         U::begin();
-        for start in (0..task.depth).step_by(DEPTH) {
-            let depth = start..(start + DEPTH).min(task.depth);
+        for start in task.depth.clone().step_by(DEPTH) {
+            let depth = start..(start + DEPTH).min(task.depth.end);
             let steps = depth.len().div_ceil(TILE_DEPTH);
-            if L::DEPTH_FIRST {
-                left.copy(task.level, task.rows.clone(), depth.clone(), turned, ROWS);
-                transpose(task.level, turned, [depth.len(), rows], left_block);
-            } else {
-                left.copy(
-                    task.level,
-                    task.rows.clone(),
-                    depth.clone(),
-                    left_block,
-                    STRIDE,
-                );
-            }
-            for row in left_block.chunks_exact_mut(STRIDE).take(rows) {
-                row[depth.len()..steps * TILE_DEPTH].fill(bf16::ZERO);
-            }
+            copy_left(task, left, depth.clone(), left_block, turned);
             if shared.is_none() {
                 copy_step(copy_panels, task, right, depth.clone(), own);
             }
@@ -119,7 +108,14 @@ pub(super) fn run<U: Unit, L: Left, W: Element>(
                     let [left, panel] = [left.as_ptr(), panel.as_ptr()];
                     // SAFETY: the slices were just checked; the level promises the unit.
                     unsafe {
-                        U::multiply(left, panel, steps, sums.as_mut_ptr(), stride, start > 0);
+                        U::multiply(
+                            left,
+                            panel,
+                            steps,
+                            sums.as_mut_ptr(),
+                            stride,
+                            start > task.depth.start,
+                        );
                     }
                 }
             }
@@ -127,6 +123,27 @@ pub(super) fn run<U: Unit, L: Left, W: Element>(
         U::end();
         sink.write(task.level, task.sums(sums));
     });
+}
+
+/// Copies rows of the left operand to a block, with zeros up to a whole step of depth.
+fn copy_left<L: Left>(
+    task: &Task,
+    left: &L,
+    depth: Range<usize>,
+    block: &mut [bf16],
+    turned: &mut [bf16],
+) {
+    let rows = task.rows.len();
+    if L::DEPTH_FIRST {
+        left.copy(task.level, task.rows.clone(), depth.clone(), turned, ROWS);
+        transpose(task.level, turned, [depth.len(), rows], block);
+    } else {
+        left.copy(task.level, task.rows.clone(), depth.clone(), block, STRIDE);
+    }
+    let end = depth.len().next_multiple_of(TILE_DEPTH);
+    for row in block.chunks_exact_mut(STRIDE).take(rows) {
+        row[depth.len()..end].fill(bf16::ZERO);
+    }
 }
 
 fn halves(floats: &mut [f32]) -> &mut [bf16] {
@@ -146,21 +163,32 @@ leveled! {
     }
 }
 
+/// Copies a part of the right operand to panels of pairs; what the last panel and the last step of
+/// depth have too many becomes zero.
+pub(super) fn copy_panels<W: Element>(
+    level: Level,
+    right: Right<'_, W>,
+    part: Part,
+    panels: &mut [bf16],
+) {
+    match right.inner {
+        Some(inner) => turned::copy_panels(level, right, inner, &part, panels),
+        None => copy_rows(level, right, part, panels),
+    }
+}
+
 leveled! {
-    /// Copies rows of the right operand to panels of pairs; what the last panel and the last step
-    /// of depth have too many becomes zero.
-    pub(super) fn copy_panels<W: Element>(level, from: &[W], shape: PanelShape, panels: &mut [bf16]) {
-        let PanelShape { columns, size: [depth, width], panel } = shape;
+    fn copy_rows<W: Element>(level, right: Right<'_, W>, part: Part, panels: &mut [bf16]) {
+        let Part { depth, columns, panel } = part;
         let zeros = [bf16::ZERO; PANEL];
-        for (index, to) in panels.chunks_mut(panel).enumerate().take(width.div_ceil(PANEL)) {
-            let first = index * PANEL;
-            let count = PANEL.min(width - first);
-            for pair in 0..depth.next_multiple_of(TILE_DEPTH) / 2 {
+        for (first, to) in columns.clone().step_by(PANEL).zip(panels.chunks_mut(panel)) {
+            let count = PANEL.min(columns.end - first);
+            for pair in 0..depth.len().next_multiple_of(TILE_DEPTH) / 2 {
                 let mut rows = [zeros; 2];
                 for (at, row) in rows.iter_mut().enumerate() {
-                    let line = 2 * pair + at;
-                    if line < depth {
-                        let from = &from[line * columns + first..][..count];
+                    let line = depth.start + 2 * pair + at;
+                    if line < depth.end {
+                        let from = &right.values[line * right.columns + first..][..count];
                         convert_into(from, &mut row[..count]);
                     }
                 }

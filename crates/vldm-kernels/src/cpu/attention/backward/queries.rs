@@ -33,6 +33,7 @@ impl<T: Element> BackwardTask<'_, T> {
                 let [q, d_out] = &mut memory.lanes;
                 let (lse, delta) = block.part(memory.stats, 2).split_at(block.width);
                 let step = Step {
+                    dim: spec.dim,
                     q: block.part(q, spec.dim),
                     d_out: block.part(d_out, spec.dim),
                     lse,
@@ -87,6 +88,7 @@ struct Tile<'a> {
 
 /// A block of queries, to meet a tile.
 struct Step<'a> {
+    dim: usize,
     q: &'a [f32],
     d_out: &'a [f32],
     lse: &'a [f32],
@@ -125,6 +127,7 @@ impl Step<'_> {
         });
         S::outlined(Accumulate::<V> {
             rows: tile.k,
+            dim: self.dim,
             weights: d_weights,
             start: Start::Held,
             out: self.dq,

@@ -12,7 +12,7 @@ fn values(count: usize, step: usize) -> Vec<f32> {
         .collect()
 }
 
-/// The convolution by its definition, in f64; `reversed` reads the kernel backwards.
+/// The convolution by its definition, in f64; `reversed` reads the kernel backwards and turned.
 fn direct(w: &Winograd, x: [&[f32]; 2], weight: &[f32]) -> Vec<f64> {
     let [height, width] = w.axes;
     let channels: usize = w.inputs.iter().sum();
@@ -36,7 +36,12 @@ fn direct(w: &Winograd, x: [&[f32]; 2], weight: &[f32]) -> Vec<f64> {
                             None => x[0][pixel * w.inputs[0] + c],
                             Some(c) => x[1][pixel * w.inputs[1] + c],
                         };
-                        let weight = weight[(tap * channels + c) * w.outputs + out];
+                        let at = if w.reversed {
+                            out * channels + c
+                        } else {
+                            c * w.outputs + out
+                        };
+                        let weight = weight[tap * channels * w.outputs + at];
                         sum += f64::from(value) * f64::from(weight);
                     }
                 }
@@ -65,6 +70,49 @@ fn check(w: &Winograd) {
     }
 }
 
+/// The gradient of the kernel by its definition, in f64.
+fn direct_gradient(w: &Winograd, x: [&[f32]; 2], dy: &[f32]) -> Vec<f64> {
+    // Each element of it is what the output changes by when that weight does.
+    let [height, width] = w.axes;
+    let channels: usize = w.inputs.iter().sum();
+    let mut gradient = vec![0.0; 9 * channels * w.outputs];
+    for tap in 0..9 {
+        for c in 0..channels {
+            let mut weight = vec![0.0; channels];
+            weight[c] = 1.0;
+            let one = Winograd { outputs: 1, ..*w };
+            let mut kernel = vec![0.0; 9 * channels];
+            kernel[tap * channels..][..channels].copy_from_slice(&weight);
+            let y = direct(&one, x, &kernel);
+            assert_eq!(y.len(), w.images * height.output() * width.output());
+            for (y, dy) in y.iter().zip(dy.chunks_exact(w.outputs)) {
+                let to = &mut gradient[(tap * channels + c) * w.outputs..][..w.outputs];
+                for (to, dy) in to.iter_mut().zip(dy) {
+                    *to += y * f64::from(*dy);
+                }
+            }
+        }
+    }
+    gradient
+}
+
+fn check_weight_gradient(w: &Winograd) {
+    let [height, width] = w.axes;
+    let pixels = w.images * height.input * width.input;
+    let [first, second] = w.inputs.map(|channels| values(pixels * channels, 7));
+    let dy = values(w.images * height.output() * width.output() * w.outputs, 11);
+    let expected = direct_gradient(w, [&first, &second], &dy);
+    let scale = expected.iter().fold(0.0, |most: f64, y| most.max(y.abs()));
+    for level in Level::available() {
+        let mut dweight = vec![f32::NAN; expected.len()];
+        w.weight_gradient(level, [&first, &second], &dy, &mut dweight);
+        for (got, expected) in dweight.iter().zip(&expected) {
+            let error = (f64::from(*got) - expected).abs();
+            assert!(error <= 1e-5 * scale, "{w:?}: {got} instead of {expected}");
+        }
+    }
+}
+
 #[test]
 fn any_size_equals_direct_sums() {
     let axis = |input, scaled, before, after| Axis {
@@ -83,13 +131,17 @@ fn any_size_equals_direct_sums() {
     ];
     for (axes, inputs, outputs) in cases {
         for reversed in [false, true] {
-            check(&Winograd {
+            let winograd = Winograd {
                 images: 2,
                 axes,
                 inputs,
                 outputs,
                 reversed,
-            });
+            };
+            check(&winograd);
+            if !reversed {
+                check_weight_gradient(&winograd);
+            }
         }
     }
 }

@@ -116,7 +116,7 @@ fn check<U: Unit>([rows, depth, columns]: [usize; 3], paired: bool) {
         rows: rows / 3..rows,
         columns: half / 3 / PANEL * PANEL..half,
         pair,
-        depth,
+        depth: 0..depth,
     };
     let halves = Halves {
         columns: half,
@@ -125,6 +125,7 @@ fn check<U: Unit>([rows, depth, columns]: [usize; 3], paired: bool) {
     let all = Right {
         values: &right,
         columns,
+        inner: None,
     };
     let panels = Panels::new(copy_panels, Level::best(), all, halves);
     let both = [Some(&panels), None];
@@ -137,22 +138,18 @@ fn check<U: Unit>([rows, depth, columns]: [usize; 3], paired: bool) {
             pair,
             to: Mutex::new(vec![0.0; rows * columns]),
         };
-        let from = Right {
-            values: &right,
-            columns,
-        };
         if first {
             let left = Matrix::<true> {
                 values: &left,
                 depth,
             };
-            run::<U, _, _>(&task, &left, from, panels, &sink);
+            run::<U, _, _>(&task, &left, all, panels, &sink);
         } else {
             let left = Matrix::<false> {
                 values: &left,
                 depth,
             };
-            run::<U, _, _>(&task, &left, from, panels, &sink);
+            run::<U, _, _>(&task, &left, all, panels, &sink);
         }
         let got = sink.to.into_inner().unwrap();
         for row in task.rows.clone() {
