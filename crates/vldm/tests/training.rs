@@ -7,8 +7,8 @@
 )]
 
 mod training {
-    pub mod case;
-    pub mod steps;
+    pub(crate) mod case;
+    pub(crate) mod steps;
 }
 
 use training::case::Case;

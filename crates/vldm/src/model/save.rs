@@ -131,6 +131,27 @@ impl Writer<'_> {
         if let Some(autoencoder) = &model.autoencoder {
             self.autoencoder(autoencoder)?;
         }
+        self.encoders(model)?;
+        if let Some(noise) = &model.description.noise {
+            let config = to_foreign::noise(noise);
+            self.index.insert(
+                "scheduler".into(),
+                json!(["diffusers", config["_class_name"]]),
+            );
+            self.json("scheduler/scheduler_config.json", &config)?;
+        }
+        let class = match model.image_encoder {
+            Some(_) => "StableVideoDiffusionPipeline",
+            None => "StableDiffusionPipeline",
+        };
+        let mut index = Map::new();
+        index.insert("_class_name".into(), json!(class));
+        index.append(&mut self.index);
+        self.json("model_index.json", &Value::Object(index))
+    }
+
+    /// The encoders of text, pictures and other conditions.
+    fn encoders(&mut self, model: &Model) -> Result<()> {
         let name = "model.safetensors";
         if let (Some(encoder), Some(config)) =
             (&model.text_encoder, &model.description.text_encoder)
@@ -174,22 +195,7 @@ impl Writer<'_> {
                 .map_err(|error| Error::Config(format!("encoders of conditions: {error}")))?;
             self.part((CONDITIONS, name), config, encoders, &Identity)?;
         }
-        if let Some(noise) = &model.description.noise {
-            let config = to_foreign::noise(noise);
-            self.index.insert(
-                "scheduler".into(),
-                json!(["diffusers", config["_class_name"]]),
-            );
-            self.json("scheduler/scheduler_config.json", &config)?;
-        }
-        let class = match model.image_encoder {
-            Some(_) => "StableVideoDiffusionPipeline",
-            None => "StableDiffusionPipeline",
-        };
-        let mut index = Map::new();
-        index.insert("_class_name".into(), json!(class));
-        index.append(&mut self.index);
-        self.json("model_index.json", &Value::Object(index))
+        Ok(())
     }
 
     fn unet(&mut self, part: &VideoUNet, model: &Model) -> Result<()> {

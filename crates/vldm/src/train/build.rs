@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use burn::module::Module;
-use burn::tensor::{DType, Device, Tensor};
+use burn::tensor::{DType, Device};
 use serde::{Deserialize, Serialize};
 
 use super::discriminator::Discriminator;
 use super::networks::Networks;
 use super::recipe::Recipe;
 use super::stage::TrainingStage;
-use crate::autoencoder::{Autoencoder, AutoencoderConfig, TemporalDecoderLayers};
+use super::start::take;
+use crate::autoencoder::{Autoencoder, TemporalDecoderLayers};
 use crate::checkpoint::key_map::UNetKeys;
 use crate::checkpoint::{LoadOptions, Weights, load};
 use crate::conditioning::encoders::ConditionEncoders;
@@ -20,7 +21,7 @@ use crate::model::{LoadSettings, Model, ModelDescription, VideoAutoencoder, Vide
 use crate::nn::{Init, arrange_as};
 use crate::preset::{Part, Preset};
 use crate::text::{ClipTextEncoder, ClipVisionEncoder, PadToken, Tokenizer};
-use crate::unet::{TemporalLayers, UNet, UNetConfig};
+use crate::unet::{TemporalLayers, UNet};
 
 /// Where a run's weights come from. What is not found anywhere starts fresh.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -189,206 +190,6 @@ fn open(path: &Path, device: &Device) -> Result<Model> {
     };
     let folder = super::checkpoint::latest_model(path)?.unwrap_or_else(|| path.to_owned());
     ModelDescription::open(folder, None)?.load(&settings)
-}
-
-/// Takes one part of a model; `wanted` makes it an error that the model lacks it.
-fn take(
-    networks: &mut Networks,
-    preset: &mut Preset,
-    (model, path): (&Model, &Path),
-    (part, wanted): (Part, bool),
-) -> Result<()> {
-    let description = &model.description;
-    let found = match part {
-        Part::Unet => match (&model.unet, &preset.unet) {
-            (Some(found), Some(config)) => {
-                networks.unet = Some(fitted(found, config, path)?);
-                true
-            }
-            _ => false,
-        },
-        Part::Temporal => match (model.unet.as_ref(), &preset.temporal) {
-            (Some(found), Some(config)) => match &found.temporal {
-                Some(layers) => {
-                    same(
-                        "temporal layers",
-                        path,
-                        found.temporal_config.as_ref(),
-                        Some(config),
-                    )?;
-                    networks.temporal = Some(layers.clone());
-                    true
-                }
-                None => false,
-            },
-            _ => false,
-        },
-        Part::Autoencoder => match (&model.autoencoder, &mut preset.autoencoder) {
-            (Some(found), Some(config)) => {
-                // The scale was measured when the autoencoder was finished; sizes are what counts.
-                let unscaled = |config: &AutoencoderConfig| AutoencoderConfig {
-                    scale_factor: 1.0,
-                    ..config.clone()
-                };
-                same(
-                    "autoencoder",
-                    path,
-                    Some(&unscaled(&found.config)),
-                    Some(&unscaled(&*config)),
-                )?;
-                config.scale_factor = found.config.scale_factor;
-                networks.autoencoder = Some(found.autoencoder.clone());
-                true
-            }
-            _ => false,
-        },
-        Part::TemporalDecoder => match &model.autoencoder {
-            Some(found) if found.temporal.is_some() && preset.temporal_decoder.is_some() => {
-                networks.temporal_decoder = found.temporal.clone();
-                true
-            }
-            _ => false,
-        },
-        Part::TextEncoder => match (&model.text_encoder, &preset.text_encoder) {
-            (Some(found), Some(config)) => {
-                same(
-                    "text encoder",
-                    path,
-                    description.text_encoder.as_ref(),
-                    Some(config),
-                )?;
-                networks.text_encoder = Some(found.clone());
-                true
-            }
-            _ => false,
-        },
-        Part::ImageEncoder => match (&model.image_encoder, &preset.image_encoder) {
-            (Some(found), Some(config)) => {
-                same(
-                    "image encoder",
-                    path,
-                    description.image_encoder.as_ref(),
-                    Some(config),
-                )?;
-                networks.image_encoder = Some(found.clone());
-                true
-            }
-            _ => false,
-        },
-        Part::Labels | Part::Boxes | Part::FrameRate => {
-            condition_encoder(networks, preset, (model, path), part)?
-        }
-        Part::Decoder | Part::VideoUnet => false,
-    };
-    match wanted && !found {
-        true => Err(Error::Input(format!(
-            "{}: it has no {}, or the model under training needs none",
-            path.display(),
-            part.title()
-        ))),
-        false => Ok(()),
-    }
-}
-
-fn condition_encoder(
-    networks: &mut Networks,
-    preset: &Preset,
-    (model, path): (&Model, &Path),
-    part: Part,
-) -> Result<bool> {
-    let (Some(found), Some(config), Some(ours)) = (
-        &model.conditions,
-        &model.description.conditions,
-        &mut networks.conditions,
-    ) else {
-        return Ok(false);
-    };
-    let wanted = preset.conditions();
-    Ok(match part {
-        Part::Labels if found.labels.is_some() && wanted.labels.is_some() => {
-            same(
-                "label encoder",
-                path,
-                config.labels.as_ref(),
-                wanted.labels.as_ref(),
-            )?;
-            ours.labels = found.labels.clone();
-            true
-        }
-        Part::Boxes if found.boxes.is_some() && wanted.boxes.is_some() => {
-            same(
-                "box encoder",
-                path,
-                config.boxes.as_ref(),
-                wanted.boxes.as_ref(),
-            )?;
-            ours.boxes = found.boxes.clone();
-            true
-        }
-        Part::FrameRate if found.frame_rate.is_some() && wanted.frame_rate.is_some() => {
-            same(
-                "frame-rate tokens",
-                path,
-                config.frame_rate.as_ref(),
-                wanted.frame_rate.as_ref(),
-            )?;
-            ours.frame_rate = found.frame_rate.clone();
-            true
-        }
-        _ => false,
-    })
-}
-
-/// A U-Net that fits the preset. One with fewer input channels gets zeros for the new ones, so
-/// that it computes at first what it did (as the text-to-video interpolation starts).
-fn fitted(found: &VideoUNet, config: &UNetConfig, path: &Path) -> Result<UNet> {
-    let narrow = UNetConfig {
-        in_channels: found.config.in_channels,
-        ..config.clone()
-    };
-    // How a file stores projections is no size.
-    let found_config = UNetConfig {
-        projection: config.projection,
-        ..found.config.clone()
-    };
-    same("U-Net", path, Some(&found_config), Some(&narrow))?;
-    let mut unet = found.unet.clone();
-    let new = config.in_channels.checked_sub(found.config.in_channels);
-    match new {
-        Some(0) => {}
-        Some(new) => {
-            unet.conv_in.weight = unet.conv_in.weight.map(|weight: Tensor<4>| {
-                let [out, _, h, w] = weight.dims();
-                let zeros = Tensor::zeros([out, new, h, w], (&weight.device(), weight.dtype()));
-                vldm_kernels::arrange(Tensor::cat(vec![weight, zeros], 1))
-            });
-        }
-        None => {
-            return Err(Error::Config(format!(
-                "{}: its U-Net reads {} channels, more than the {} of the model under training",
-                path.display(),
-                found.config.in_channels,
-                config.in_channels
-            )));
-        }
-    }
-    Ok(unet)
-}
-
-fn same<T: PartialEq + std::fmt::Debug>(
-    part: &str,
-    path: &Path,
-    found: Option<&T>,
-    wanted: Option<&T>,
-) -> Result<()> {
-    if found == wanted {
-        return Ok(());
-    }
-    Err(Error::Config(format!(
-        "{}: its {part} has other sizes than the model under training\nfound    {found:?}\nexpected \
-         {wanted:?}",
-        path.display()
-    )))
 }
 
 /// A whole model of these networks, as it is saved and sampled from.

@@ -36,6 +36,7 @@ pub struct Example {
 
 /// What cross-attention reads, before the encoder that makes tokens of it.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "there is one of them at a time")]
 pub enum Words {
     /// Nothing.
     None,
@@ -53,6 +54,7 @@ pub enum Words {
 
 /// What temporal cross-attention reads.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "there is one of them at a time")]
 pub enum TemporalWords {
     /// The same as spatial cross-attention.
     Spatial,

@@ -31,6 +31,7 @@ mod sample;
 mod schedule;
 mod sources;
 mod stage;
+mod start;
 
 pub use adversarial::{AdversarialConfig, AdversarialStage, Clips, adversarial_pass};
 pub use build::{Start, fresh_networks, model_of, networks, networks_of};

@@ -42,10 +42,10 @@ pub struct OverfitSettings {
 impl Default for OverfitSettings {
     fn default() -> Self {
         Self {
-            steps: std::env::var("OF_STEPS").ok().and_then(|v| v.parse().ok()).unwrap_or(2000),
+            steps: 2000,
             time: Duration::from_secs(100),
-            learning_rate: std::env::var("OF_LR").ok().and_then(|v| v.parse().ok()).unwrap_or(4e-3),
-            copies: std::env::var("OF_COPIES").ok().and_then(|v| v.parse().ok()).unwrap_or(4),
+            learning_rate: 4e-3,
+            copies: 4,
             sampling_steps: 50,
         }
     }

@@ -305,10 +305,6 @@ impl Preparation {
     }
 
     /// What cross-attention reads; of Stable Video Diffusion also the picture and the scalars.
-    #[expect(
-        clippy::type_complexity,
-        reason = "three conditions of one kind of model"
-    )]
     fn words(
         &self,
         networks: &Networks,

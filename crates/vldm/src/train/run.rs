@@ -143,26 +143,7 @@ impl Run {
                 recipe.learns(&preparation.preset)
             )));
         }
-        let frozen = checkpoint::frozen_sums(learner.networks());
-        let (state, outputs) = match resumed {
-            None => {
-                let outputs = Outputs::create(out, &recipe.to_toml()?)?;
-                (State::new(recipe.to_toml()?, frozen), outputs)
-            }
-            Some((path, mut state)) => {
-                if state.frozen != frozen {
-                    return Err(Error::Input(format!(
-                        "the parts that do not learn are not those of the run in {}: put back what \
-                         [start] names",
-                        out.display()
-                    )));
-                }
-                checkpoint::restore(&path, &mut learner, &state)?;
-                state.recipe = recipe.to_toml()?;
-                let outputs = Outputs::resume(out, state.step)?;
-                (state, outputs)
-            }
-        };
+        let (state, outputs) = begin(&recipe, out, (&mut learner, resumed))?;
         let source = recipe.data.open()?;
         let order = Order::new(&*source, &recipe.order(&preparation.preset)?)?;
         let data = order.report().clone();
@@ -224,13 +205,9 @@ impl Run {
         (self.loader.broken(), self.loader.failures())
     }
 
-    /// The networks with averaged parameters, and how clips are made into examples.
-    pub(crate) fn averaged(&self) -> Networks {
+    /// The networks with averaged parameters, for looking only.
+    fn averaged(&self) -> Networks {
         self.learner.averaged(dtype(&self.recipe))
-    }
-
-    pub(crate) fn preparation(&self) -> &Preparation {
-        &self.preparation
     }
 
     /// Writes a checkpoint of where the run is now, unless there is one already.
@@ -445,6 +422,31 @@ impl Iterator for Run {
             Ok(()) => self.pending.pop_front().map(Ok),
         }
     }
+}
+
+/// The state and the files of a run that begins, or goes on from a checkpoint.
+fn begin(
+    recipe: &Recipe,
+    out: &Path,
+    (learner, resumed): (&mut Learner, Option<(PathBuf, State)>),
+) -> Result<(State, Outputs)> {
+    let frozen = checkpoint::frozen_sums(learner.networks());
+    let text = recipe.to_toml()?;
+    let Some((path, mut state)) = resumed else {
+        let outputs = Outputs::create(out, &text)?;
+        return Ok((State::new(text, frozen), outputs));
+    };
+    if state.frozen != frozen {
+        return Err(Error::Input(format!(
+            "the parts that do not learn are not those of the run in {}: put back what [start] \
+             names",
+            out.display()
+        )));
+    }
+    checkpoint::restore(&path, learner, &state)?;
+    state.recipe = text;
+    let outputs = Outputs::resume(out, state.step)?;
+    Ok((state, outputs))
 }
 
 pub(crate) fn dtype(recipe: &Recipe) -> DType {

@@ -6,7 +6,7 @@ use burn::module::Module;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use serde::de::DeserializeOwned;
 use vldm::autoencoder::{AutoencoderConfig, TemporalDecoderConfig, TemporalDecoderLayers};
-use vldm::checkpoint::key_map::{AutoencoderKeys, Identity, KeyMap, UNetKeys};
+use vldm::checkpoint::key_map::{AutoencoderKeys, Identity, KeyMap};
 use vldm::checkpoint::{LoadOptions, Metadata, Weights, load};
 use vldm::conditioning::boxes::{BoxEncoder, BoxEncoderConfig};
 use vldm::conditioning::encoders::ConditionEncoders;
@@ -17,21 +17,21 @@ use vldm::nn::{Init, arrange};
 use vldm::train::{Discriminator, DiscriminatorConfig, Networks, networks_of};
 
 /// One folder of `tests/training`.
-pub struct Case {
-    pub name: String,
+pub(crate) struct Case {
+    pub(crate) name: String,
     folder: PathBuf,
     weights: PathBuf,
     steps: Weights,
-    pub expected: serde_json::Value,
+    pub(crate) expected: serde_json::Value,
 }
 
 impl Case {
-    pub fn open(name: &str) -> Self {
+    pub(crate) fn open(name: &str) -> Self {
         Self::open_with_weights_of(name, name)
     }
 
     /// A case that shares weights and inputs with another.
-    pub fn open_with_weights_of(name: &str, shared: &str) -> Self {
+    pub(crate) fn open_with_weights_of(name: &str, shared: &str) -> Self {
         let all = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/training");
         let [folder, weights] = [name, shared].map(|name| all.join(name));
         let expected = std::fs::read_to_string(folder.join("expected.json")).unwrap();
@@ -45,7 +45,7 @@ impl Case {
     }
 
     /// A list of expected numbers, of a further run or (`""`) of the first.
-    pub fn numbers(&self, run: &str, key: &str) -> Vec<f64> {
+    pub(crate) fn numbers(&self, run: &str, key: &str) -> Vec<f64> {
         let expected = match run {
             "" => &self.expected,
             run => &self.expected[run],
@@ -53,7 +53,7 @@ impl Case {
         serde_json::from_value(expected[key].clone()).unwrap()
     }
 
-    pub fn has(&self, input: &str) -> bool {
+    pub(crate) fn has(&self, input: &str) -> bool {
         self.steps.contains(input)
     }
 
@@ -71,27 +71,27 @@ impl Case {
         TensorData::new(part, shape[index.len()..].to_vec())
     }
 
-    pub fn floats<const D: usize>(&self, input: &str, index: &[usize]) -> Tensor<D> {
+    pub(crate) fn floats<const D: usize>(&self, input: &str, index: &[usize]) -> Tensor<D> {
         let data = self.data(input, index).convert::<f32>();
         Tensor::from_data(data, &Device::flex())
     }
 
-    pub fn ints<const D: usize>(&self, input: &str, index: &[usize]) -> Tensor<D, Int> {
+    pub(crate) fn ints<const D: usize>(&self, input: &str, index: &[usize]) -> Tensor<D, Int> {
         let data = self.data(input, index).convert::<i64>();
         Tensor::from_data(data, &Device::flex())
     }
 
-    pub fn values(&self, input: &str, index: &[usize]) -> Vec<f64> {
+    pub(crate) fn values(&self, input: &str, index: &[usize]) -> Vec<f64> {
         self.data(input, index).try_to_vec().unwrap()
     }
 
     /// The networks with their start values.
-    pub fn networks(&self) -> Networks {
+    pub(crate) fn networks(&self) -> Networks {
         networks(&self.weights.join("model"))
     }
 
     /// The same networks with the gradients of the first step in place of the parameters.
-    pub fn gradients(&self) -> Networks {
+    pub(crate) fn gradients(&self) -> Networks {
         let folder = tempfile::tempdir().unwrap();
         copy(&self.weights.join("model"), folder.path());
         copy(&self.weights.join("gradient"), folder.path());

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::{DType, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 use vldm::conditioning::boxes::BoxBatch;
 use vldm::diffusion::{
     NoiseLevel, NoiseSchedule, NoiseScheduleConfig, Parameterization, Preconditioning,
@@ -18,14 +18,14 @@ use super::case::Case;
 
 /// What of an example a case's files do not say.
 #[derive(Default)]
-pub struct ExampleParts {
-    pub micro_batches: bool,
-    pub warm_up_and_cosine: bool,
-    pub frame_weights: Option<Vec<f64>>,
+pub(crate) struct ExampleParts {
+    pub(crate) micro_batches: bool,
+    pub(crate) warm_up_and_cosine: bool,
+    pub(crate) frame_weights: Option<Vec<f64>>,
 }
 
 /// Losses within 1e-4 and gradients of the first step within 1e-3 of the reference.
-pub fn diffusion(
+pub(crate) fn diffusion(
     case: &Case,
     (schedule, parameterization): (NoiseScheduleConfig, Parameterization),
     learns: &[&str],
@@ -157,16 +157,7 @@ fn example(
             .clone()
             .unwrap_or_else(|| frame_weights(&given)),
         context: words(case, index),
-        temporal_context: match case.has("regimes") {
-            false => TemporalWords::Spatial,
-            true => TemporalWords::FrameRate {
-                regime: case.ints("regimes", index),
-                fps: match case.has("fps") {
-                    true => case.floats("fps", index),
-                    false => Tensor::zeros([batch], &clean.device()),
-                },
-            },
-        },
+        temporal_context: temporal_words(case, index, batch),
         given: case.has("given").then(|| Given {
             mask: case.floats("given", index),
             augmentation: augmentation(),
@@ -186,6 +177,19 @@ fn example(
             false => 0,
         },
         clean,
+    }
+}
+
+fn temporal_words(case: &Case, index: &[usize], batch: usize) -> TemporalWords {
+    match case.has("regimes") {
+        false => TemporalWords::Spatial,
+        true => TemporalWords::FrameRate {
+            regime: case.ints("regimes", index),
+            fps: match case.has("fps") {
+                true => case.floats("fps", index),
+                false => Tensor::zeros([batch], &Device::flex()),
+            },
+        },
     }
 }
 
@@ -209,7 +213,7 @@ fn words(case: &Case, index: &[usize]) -> Words {
 }
 
 /// The first step of an adversarial stage: losses and gradients of both sides.
-pub fn first_step(case: &Case, stage: AdversarialStage, config: &AdversarialConfig) {
+pub(crate) fn first_step(case: &Case, stage: AdversarialStage, config: &AdversarialConfig) {
     let learns: &[&str] = match stage {
         AdversarialStage::Autoencoder => &["autoencoder.", "discriminator."],
         AdversarialStage::Decoder => &[
