@@ -21,8 +21,10 @@ use super::run::dtype;
 use super::sample::sample;
 use super::schedule::{Decay, Schedule};
 use crate::data::{Loader, Order, Sample};
+use crate::diffusion::NoiseScheduleConfig;
 use crate::error::{Error, Result};
 use crate::preset::Part;
+use crate::sampler::SamplerConfig;
 
 /// How a self-test is run.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -42,11 +44,11 @@ pub struct OverfitSettings {
 impl Default for OverfitSettings {
     fn default() -> Self {
         Self {
-            steps: 2000,
+            steps: 4000,
             time: Duration::from_secs(100),
             learning_rate: 4e-3,
             copies: 4,
-            sampling_steps: 50,
+            sampling_steps: 100,
         }
     }
 }
@@ -95,6 +97,50 @@ pub fn overfit_one_clip(
             recipe.stage.name()
         )));
     }
+    let (recipe, preparation, networks, clip) = prepare(recipe, device)?;
+    let copies = match recipe.dreambooth {
+        // Half of a batch is the subject, half the class.
+        Some(_) => settings.copies.next_multiple_of(2),
+        None => settings.copies,
+    };
+    let pass = |learner: &Learner, number: u64| {
+        let draws =
+            |copy: usize| Draws::training(recipe.seed, number * copies as u64 + copy as u64);
+        let drawn: Vec<Drawn> = (0..copies).map(|copy| (&clip, draws(copy))).collect();
+        let example = preparation.example(learner.networks(), &drawn, None)?;
+        let how = (dtype(&recipe), 1.0);
+        denoising_pass(learner.networks(), preparation.diffusion()?, example, how)
+    };
+    let steps = affordable_steps(settings, || {
+        let mut rehearsal = learner(networks.clone(), &recipe, (&preparation, settings, 10));
+        for number in 0..3 {
+            rehearsal.step(vec![pass(&rehearsal, number)?]);
+        }
+        Ok(())
+    })?;
+    let mut learner = learner(networks, &recipe, (&preparation, settings, steps));
+    let held_out = HeldOut::of(vec![vec![clip.clone(); copies]], &recipe, &preparation)?;
+    let measure = |learner: &Learner, step| {
+        let networks = learner.networks().frozen(dtype(&recipe));
+        Ok::<_, Error>(held_out.measure(&preparation, &networks, step)?.mean)
+    };
+    let before = measure(&learner, 0)?;
+    let begin = Instant::now();
+    while learner.steps() < steps && begin.elapsed() < settings.time {
+        let passed = pass(&learner, learner.steps())?;
+        let outcome = learner.step(vec![passed]);
+        watch(learner.steps(), outcome.loss)?;
+    }
+    Ok(OverfitReport {
+        clip: clip.id.clone(),
+        steps: learner.steps(),
+        losses: [before, measure(&learner, learner.steps())?],
+        psnr: sample_psnr(&preparation, &learner, (&recipe, &clip, settings))?,
+    })
+}
+
+/// Everything that the test needs: nothing is dropped, and the one clip is encoded once.
+fn prepare(recipe: &Recipe, device: &Device) -> Result<(Recipe, Preparation, Networks, Sample)> {
     let mut recipe = recipe.clone();
     recipe.conditioning.drop = 0.0;
     recipe.conditioning.first_frame = 1;
@@ -106,36 +152,20 @@ pub fn overfit_one_clip(
     if !recipe.start.brings(Part::Autoencoder) {
         scale_latents(&mut preparation, &networks, (&recipe, &clip))?;
     }
-    let mut learner = learner(networks, &recipe, (&preparation, settings));
-    let copies = match recipe.dreambooth {
-        // Half of a batch is the subject, half the class.
-        Some(_) => settings.copies.next_multiple_of(2),
-        None => settings.copies,
+    let drawn = [(&clip, Draws::validation(recipe.seed, 0))];
+    preparation.only_clip = match preparation.preset.autoencoder {
+        Some(_) => Some(preparation.example(&networks, &drawn, None)?.clean),
+        None => None,
     };
-    let held_out = HeldOut::of(vec![vec![clip.clone(); copies]], &recipe, &preparation)?;
-    let measure = |learner: &Learner, step| {
-        let networks = learner.networks().frozen(dtype(&recipe));
-        Ok::<_, Error>(held_out.measure(&preparation, &networks, step)?.mean)
-    };
-    let before = measure(&learner, 0)?;
-    let begin = Instant::now();
-    while learner.steps() < settings.steps && begin.elapsed() < settings.time {
-        let first = learner.steps() * copies as u64;
-        let drawn: Vec<Drawn> = (0..copies as u64)
-            .map(|copy| (&clip, Draws::training(recipe.seed, first + copy)))
-            .collect();
-        let example = preparation.example(learner.networks(), &drawn, None)?;
-        let how = (dtype(&recipe), 1.0);
-        let pass = denoising_pass(learner.networks(), preparation.diffusion()?, example, how)?;
-        let outcome = learner.step(vec![pass]);
-        watch(learner.steps(), outcome.loss)?;
+    if let (Some(sampling), Some(diffusion)) = (
+        &mut preparation.preset.sampling,
+        &preparation.preset.diffusion,
+    ) && !matches!(diffusion.schedule, NoiseScheduleConfig::Edm { .. })
+    {
+        // Noise that is added anew forgives what was wrong early on.
+        sampling.sampler = SamplerConfig::Ddim { eta: 1.0 };
     }
-    Ok(OverfitReport {
-        clip: clip.id.clone(),
-        steps: learner.steps(),
-        losses: [before, measure(&learner, learner.steps())?],
-        psnr: sample_psnr(&preparation, &learner, (&recipe, &clip, settings))?,
-    })
+    Ok((recipe, preparation, networks, clip))
 }
 
 /// A fresh autoencoder's latents get a deviation of one, as those of a trained one have.
@@ -155,6 +185,20 @@ fn scale_latents(
     Ok(())
 }
 
+/// How many steps fit into the time, so that the learning rate has fallen when it is over;
+/// `rehearse` takes three.
+fn affordable_steps(
+    settings: &OverfitSettings,
+    mut rehearse: impl FnMut() -> Result<()>,
+) -> Result<u64> {
+    rehearse()?;
+    let begin = Instant::now();
+    rehearse()?;
+    let step = begin.elapsed().as_secs_f64() / 3.0;
+    let steps = 0.9 * settings.time.as_secs_f64() / step;
+    Ok((steps as u64).clamp(50, settings.steps.max(50)))
+}
+
 fn first_clip(recipe: &Recipe, preparation: &Preparation) -> Result<Sample> {
     let source = recipe.data.open()?;
     let order = Order::new(&*source, &recipe.order(&preparation.preset)?)?;
@@ -169,7 +213,7 @@ fn first_clip(recipe: &Recipe, preparation: &Preparation) -> Result<Sample> {
 fn learner(
     networks: Networks,
     recipe: &Recipe,
-    (preparation, settings): (&Preparation, &OverfitSettings),
+    (preparation, settings, steps): (&Preparation, &OverfitSettings, u64),
 ) -> Learner {
     let learns = recipe.learns(&preparation.preset);
     let learns = |name: &str| learns.iter().any(|part| name.starts_with(part.as_str()));
@@ -184,7 +228,7 @@ fn learner(
     let schedule = Schedule {
         warmup: config.warmup_steps,
         decay: config.decay,
-        steps: settings.steps,
+        steps,
     };
     Learner::new(networks, &learns, dtype(recipe), (config, schedule))
 }

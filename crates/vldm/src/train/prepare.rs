@@ -30,6 +30,9 @@ pub(crate) struct Preparation {
     /// What the networks predict, and the levels they know; `None` in adversarial stages.
     pub(crate) preconditioning: Option<Preconditioning>,
     device: Device,
+    /// The latents of every clip there is, `[1, frames, channels, height, width]`, where there is
+    /// but one: it is not encoded again and again.
+    pub(crate) only_clip: Option<Tensor<5>>,
 }
 
 /// A sample and the random numbers that belong to it.
@@ -58,6 +61,7 @@ impl Preparation {
             tokenizer,
             preconditioning,
             device: device.clone(),
+            only_clip: None,
         })
     }
 
@@ -164,6 +168,9 @@ impl Preparation {
         else {
             return Ok(pixels);
         };
+        if let Some(latents) = &self.only_clip {
+            return Ok(latents.clone().repeat_dim(0, drawn.len()));
+        }
         let [b, f, c, h, w] = pixels.dims();
         check_multiple([h, w], config.factor())?;
         let images = pixels.reshape([b * f, c, h, w]);
