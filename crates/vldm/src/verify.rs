@@ -146,6 +146,7 @@ impl Arguments<'_> {
             },
             context: Some(context.clone()),
         };
+        unet.check_frames(frames)?;
         let output = match &unet.temporal {
             Some(layers) => {
                 let time = TemporalContext {

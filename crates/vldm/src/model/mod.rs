@@ -27,7 +27,8 @@ use crate::autoencoder::{
 use crate::checkpoint::LoadReport;
 use crate::conditioning::encoders::{ConditionEncoders, ConditionEncodersConfig};
 use crate::diffusion::Parameterization;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::nn::temporal::AlphaConfig;
 use crate::preset::Preset;
 use crate::text::{
     ClipTextConfig, ClipTextEncoder, ClipVisionConfig, ClipVisionEncoder, Tokenizer,
@@ -122,6 +123,35 @@ pub struct VideoUNet {
     pub temporal_config: Option<TemporalConfig>,
 }
 
+impl VideoUNet {
+    /// Checks that the temporal layers can run on `frames` frames with nothing given.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when they wait for given frames, or are made for another number of frames.
+    pub(crate) fn check_frames(&self, frames: usize) -> Result<()> {
+        let Some(config) = self
+            .temporal_config
+            .as_ref()
+            .filter(|_| self.temporal.is_some())
+        else {
+            return Ok(());
+        };
+        if config.observed.is_some() {
+            return Err(Error::Input(
+                "these temporal layers read given frames (a context path), which cannot be given \
+                 here: use temporal layers of key frames"
+                    .into(),
+            ));
+        }
+        match config.alpha {
+            AlphaConfig::PerFrame { frames: own } if own != frames => Err(Error::Input(format!(
+                "these temporal layers are made for {own} frames, not {frames}"
+            ))),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// An autoencoder with the temporal layers that were put onto its decoder.
 #[derive(Debug)]
 pub struct VideoAutoencoder {
@@ -172,5 +202,36 @@ impl ModelDescription {
     /// When weights are missing, surplus, misshapen or damaged: all of it listed at once.
     pub fn load(self, settings: &LoadSettings) -> Result<Model> {
         load::load(self, settings)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layers_that_wait_for_given_frames_are_refused() {
+        let settings = LoadSettings {
+            device: Device::flex(),
+            dtype: DType::F32,
+            temporal: None,
+        };
+        let model = |preset: &str| {
+            let preset = Preset::load(preset).unwrap();
+            let description = ModelDescription::from_preset(&preset, 0).unwrap();
+            description.load(&settings).unwrap()
+        };
+        let mut unet = model("tiny-driving-prediction").unet.unwrap();
+        let error = unet.check_frames(10).unwrap_err().to_string();
+        assert!(error.contains("read given frames"), "{error}");
+        if let Some(config) = &mut unet.temporal_config {
+            config.observed = None;
+            config.alpha = AlphaConfig::PerFrame { frames: 5 };
+        }
+        let error = unet.check_frames(8).unwrap_err().to_string();
+        assert!(error.contains("made for 5 frames, not 8"), "{error}");
+        assert!(unet.check_frames(5).is_ok());
+        let unet = model("tiny-sd15-video").unet.unwrap();
+        assert!(unet.check_frames(3).is_ok());
     }
 }

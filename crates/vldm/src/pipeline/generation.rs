@@ -168,9 +168,13 @@ impl<'m> Generation<'m> {
             parameterization: noise.parameterization,
             schedule: NoiseSchedule::new(noise.schedule)?,
         };
+        let unet = model.unet.as_ref().ok_or_else(missing)?;
+        if plan.frames > 1 {
+            unet.check_frames(plan.frames)?;
+        }
         let runner = Runner {
             model,
-            unet: model.unet.as_ref().ok_or_else(missing)?,
+            unet,
             autoencoder: model.autoencoder.as_ref().ok_or_else(missing)?,
             preconditioning,
             plan,
