@@ -186,7 +186,7 @@ impl ModelDescription {
     /// A preset's model with fresh weights from `seed`, for measuring and for trying things out.
     ///
     /// # Errors
-    /// [`Error::Config`](crate::Error::Config) when the preset is a stack of several models.
+    /// [`Error::Config`] when the preset is a stack of several models.
     pub fn from_preset(preset: &Preset, seed: u64) -> Result<Self> {
         open::preset(preset, seed)
     }
