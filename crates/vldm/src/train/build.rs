@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::discriminator::Discriminator;
 use super::networks::Networks;
+use super::prepare::Preparation;
 use super::recipe::Recipe;
 use super::stage::TrainingStage;
 use super::start::take;
@@ -151,13 +152,26 @@ pub fn networks(
     Ok(networks)
 }
 
+/// The networks of a recipe, and how clips become examples for them.
+///
+/// # Errors
+/// As [`networks`].
+pub(crate) fn for_recipe(recipe: &Recipe, device: &Device) -> Result<(Networks, Preparation)> {
+    let mut preset = recipe.preset()?;
+    let mut networks = networks(&mut preset, &recipe.start, recipe.seed, device)?;
+    fit_stage(&mut networks, &preset, recipe, device);
+    Ok((networks, Preparation::new(recipe, preset, device)?))
+}
+
+/// The tokenizer of a preset's text encoder.
+pub(crate) fn tokenizer(preset: &Preset) -> Result<Option<Tokenizer>> {
+    let builtin = |window| Tokenizer::builtin(PadToken::EndOfText).with_max_length(window);
+    let config = preset.text_encoder.as_ref();
+    config.map(|config| builtin(config.max_tokens)).transpose()
+}
+
 /// Leaves the networks that take part in a recipe's stage, and adds its discriminator.
-pub(crate) fn fit_stage(
-    networks: &mut Networks,
-    preset: &Preset,
-    recipe: &Recipe,
-    device: &Device,
-) {
+fn fit_stage(networks: &mut Networks, preset: &Preset, recipe: &Recipe, device: &Device) {
     let stage = recipe.stage;
     if !stage.uses_temporal_layers() {
         networks.temporal = None;
@@ -200,13 +214,6 @@ pub fn model_of(networks: Networks, preset: &Preset) -> Result<Model> {
     let mut description = ModelDescription::from_preset(preset, 0)?;
     description.note = None;
     let device = Device::flex();
-    let tokenizer = match &preset.text_encoder {
-        Some(config) => {
-            let tokenizer = Tokenizer::builtin(PadToken::EndOfText);
-            Some(tokenizer.with_max_length(config.max_tokens)?)
-        }
-        None => None,
-    };
     Ok(Model {
         unet: networks
             .unet
@@ -225,7 +232,7 @@ pub fn model_of(networks: Networks, preset: &Preset) -> Result<Model> {
             },
         ),
         text_encoder: networks.text_encoder,
-        tokenizer,
+        tokenizer: tokenizer(preset)?,
         image_encoder: networks.image_encoder,
         conditions: networks.conditions,
         reports: Vec::new(),

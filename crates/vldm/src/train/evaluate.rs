@@ -9,7 +9,6 @@ use super::networks::Networks;
 use super::prepare::{Drawn, Preparation};
 use super::recipe::Recipe;
 use super::report::EvaluationRecord;
-use super::stage::TrainingStage;
 use crate::data::{ClipSource, Loader, Order, Sample};
 use crate::diffusion::{NoiseLevel, NoiseLevelSampling, NoiseSchedule};
 use crate::error::Result;
@@ -79,9 +78,9 @@ impl HeldOut {
         networks: &Networks,
         step: u64,
     ) -> Result<EvaluationRecord> {
-        let losses = match preparation.stage.is_adversarial() {
-            true => vec![(0.0, self.pixel_error(preparation, networks)?)],
-            false => self.losses(preparation, networks)?,
+        let losses = match preparation.stage.adversarial() {
+            Some(stage) => vec![(0.0, self.pixel_error(preparation, networks, stage)?)],
+            None => self.losses(preparation, networks)?,
         };
         let mean = losses.iter().map(|(_, loss)| loss).sum::<f64>() / losses.len().max(1) as f64;
         Ok(EvaluationRecord { step, losses, mean })
@@ -137,11 +136,12 @@ impl HeldOut {
     }
 
     /// Mean absolute error of what the decoder makes.
-    fn pixel_error(&self, preparation: &Preparation, networks: &Networks) -> Result<f64> {
-        let stage = match preparation.stage {
-            TrainingStage::Decoder => AdversarialStage::Decoder,
-            _ => AdversarialStage::Autoencoder,
-        };
+    fn pixel_error(
+        &self,
+        preparation: &Preparation,
+        networks: &Networks,
+        stage: AdversarialStage,
+    ) -> Result<f64> {
         let mut total = 0.0;
         for batch in 0..self.batches.len() {
             let clips = preparation.clips(&self.drawn(batch))?;

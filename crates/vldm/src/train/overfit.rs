@@ -144,10 +144,7 @@ fn prepare(recipe: &Recipe, device: &Device) -> Result<(Recipe, Preparation, Net
     let mut recipe = recipe.clone();
     recipe.conditioning.drop = 0.0;
     recipe.conditioning.first_frame = 1;
-    let mut preset = recipe.preset()?;
-    let mut networks = build::networks(&mut preset, &recipe.start, recipe.seed, device)?;
-    build::fit_stage(&mut networks, &preset, &recipe, device);
-    let mut preparation = Preparation::new(&recipe, preset, device)?;
+    let (networks, mut preparation) = build::for_recipe(&recipe, device)?;
     let clip = first_clip(&recipe, &preparation)?;
     if !recipe.start.brings(Part::Autoencoder) {
         scale_latents(&mut preparation, &networks, (&recipe, &clip))?;
@@ -215,8 +212,6 @@ fn learner(
     recipe: &Recipe,
     (preparation, settings, steps): (&Preparation, &OverfitSettings, u64),
 ) -> Learner {
-    let learns = recipe.learns(&preparation.preset);
-    let learns = |name: &str| learns.iter().any(|part| name.starts_with(part.as_str()));
     let config = OptimizerConfig {
         learning_rate: settings.learning_rate,
         weight_decay: 0.0,
@@ -230,7 +225,7 @@ fn learner(
         decay: config.decay,
         steps,
     };
-    Learner::new(networks, &learns, dtype(recipe), (config, schedule))
+    preparation.learner(networks, (config, schedule))
 }
 
 /// How near a sample under the clip's own conditions comes to the clip.

@@ -3,19 +3,24 @@
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::adversarial::Clips;
+use super::build::tokenizer;
 use super::draws::{Choice, Draws};
 use super::example::{
     Augmentation, Example, Given, LowResolution, TemporalWords, Words, frame_weights,
 };
+use super::learner::Learner;
 use super::networks::Networks;
+use super::optimizer::OptimizerConfig;
 use super::recipe::Recipe;
+use super::run::dtype;
+use super::schedule::Schedule;
 use super::stage::TrainingStage;
 use crate::data::Sample;
 use crate::diffusion::{NoiseLevel, NoiseLevelSampling, NoiseSchedule, Preconditioning};
 use crate::error::{Error, Result};
 use crate::pipeline::frame_to_pixels;
 use crate::preset::{ContextFrames, Preset};
-use crate::text::{PadToken, Tokenizer, input_ids};
+use crate::text::{Tokenizer, input_ids};
 
 /// Frames that go through the encoder at once.
 const ENCODED_AT_ONCE: usize = 8;
@@ -48,21 +53,26 @@ impl Preparation {
             }),
             _ => None,
         };
-        let tokenizer = match &preset.text_encoder {
-            Some(config) => {
-                Some(Tokenizer::builtin(PadToken::EndOfText).with_max_length(config.max_tokens)?)
-            }
-            None => None,
-        };
         Ok(Self {
             stage: recipe.stage,
+            tokenizer: tokenizer(&preset)?,
             preset,
             recipe: recipe.clone(),
-            tokenizer,
             preconditioning,
             device: device.clone(),
             only_clip: None,
         })
+    }
+
+    /// The networks, with the recipe's parameters learning.
+    pub(crate) fn learner(
+        &self,
+        networks: Networks,
+        settings: (OptimizerConfig, Schedule),
+    ) -> Learner {
+        let learns = self.recipe.learns(&self.preset);
+        let learns = |name: &str| learns.iter().any(|part| name.starts_with(part.as_str()));
+        Learner::new(networks, &learns, dtype(&self.recipe), settings)
     }
 
     /// What the diffusion of this model knows.

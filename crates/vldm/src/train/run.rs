@@ -1,13 +1,13 @@
 //! A training run: an iterator over what happens in it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use burn::tensor::{DType, Device};
 
-use super::adversarial::{AdversarialStage, adversarial_pass};
+use super::adversarial::adversarial_pass;
 use super::checkpoint::{self, State};
 use super::draws::Draws;
 use super::evaluate::HeldOut;
@@ -129,14 +129,9 @@ impl Run {
         out: &Path,
         (device, resumed): (&Device, Option<(PathBuf, State)>),
     ) -> Result<Self> {
-        let mut preset = recipe.preset()?;
-        let mut networks = build::networks(&mut preset, &recipe.start, recipe.seed, device)?;
-        build::fit_stage(&mut networks, &preset, &recipe, device);
-        let preparation = Preparation::new(&recipe, preset, device)?;
-        let learns = recipe.learns(&preparation.preset);
-        let learns = |name: &str| learns.iter().any(|part| name.starts_with(part.as_str()));
+        let (networks, preparation) = build::for_recipe(&recipe, device)?;
         let settings = (recipe.optimizer, recipe.schedule());
-        let mut learner = Learner::new(networks, &learns, dtype(&recipe), settings);
+        let mut learner = preparation.learner(networks, settings);
         if learner.learning() == 0 {
             return Err(Error::Config(format!(
                 "no parameter begins with any of {:?}: nothing would learn",
@@ -312,14 +307,10 @@ impl Run {
     fn pass(&self, drawn: &[Drawn], share: f64) -> Result<Pass> {
         let networks = self.learner.networks();
         let dtype = dtype(&self.recipe);
-        if !self.recipe.stage.is_adversarial() {
+        let Some(stage) = self.recipe.stage.adversarial() else {
             let example = self.preparation.example(networks, drawn, None)?;
             let preconditioning = self.preparation.diffusion()?;
             return denoising_pass(networks, preconditioning, example, (dtype, share));
-        }
-        let stage = match self.recipe.stage {
-            TrainingStage::Decoder => AdversarialStage::Decoder,
-            _ => AdversarialStage::Autoencoder,
         };
         let playing = self.state.step >= self.recipe.adversarial.adversarial_after;
         let clips = self.preparation.clips(drawn)?;
@@ -374,7 +365,7 @@ impl Run {
         let Some(held_out) = &self.held_out else {
             return Ok(());
         };
-        let networks = self.learner.averaged(dtype(&self.recipe));
+        let networks = self.averaged();
         let record = held_out.measure(&self.preparation, &networks, self.state.step)?;
         self.state.held_out = Some(record.mean);
         self.outputs
@@ -464,14 +455,12 @@ fn unix_seconds() -> f64 {
 
 /// The first line in which two recipes differ.
 fn difference(before: &str, now: &str) -> String {
-    let keyed = |text: &str| -> BTreeMap<usize, String> {
-        text.lines().map(String::from).enumerate().collect()
-    };
-    let (before, now) = (keyed(before), keyed(now));
-    let line = (0..before.len().max(now.len())).find(|line| before.get(line) != now.get(line));
-    let show = |lines: &BTreeMap<usize, String>| {
-        let line = line.and_then(|line| lines.get(&line));
-        line.map_or("nothing".to_owned(), |line| format!("`{line}`"))
-    };
-    format!("{} became {}", show(&before), show(&now))
+    let (mut before, mut now) = (before.lines(), now.lines());
+    let show = |line: Option<&str>| line.map_or("nothing".to_owned(), |line| format!("`{line}`"));
+    loop {
+        let lines = (before.next(), now.next());
+        if lines.0 != lines.1 || lines == (None, None) {
+            return format!("{} became {}", show(lines.0), show(lines.1));
+        }
+    }
 }

@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::adversarial::AdversarialStage;
 use crate::error::{Error, Result};
 use crate::preset::{ContextFrames, Part, Preset};
 
@@ -67,10 +68,20 @@ impl TrainingStage {
         }
     }
 
+    /// Which adversarial stage it is, if it is one.
+    #[must_use]
+    pub fn adversarial(self) -> Option<AdversarialStage> {
+        match self {
+            Self::Autoencoder => Some(AdversarialStage::Autoencoder),
+            Self::Decoder => Some(AdversarialStage::Decoder),
+            _ => None,
+        }
+    }
+
     /// Whether a discriminator takes part.
     #[must_use]
     pub fn is_adversarial(self) -> bool {
-        matches!(self, Self::Autoencoder | Self::Decoder)
+        self.adversarial().is_some()
     }
 
     /// Whether it learns from single pictures.
