@@ -36,9 +36,9 @@ ROWS = {
     "unet-video": ("SVD U-Net, 8 frames", ["svd"], {**FULL, "frames": 8}),
     "vae-decode": ("SD decoder", ["sd15", "--part", "vae-decode"], {**FULL, "batch": 1}),
     "vae-decode-video": (
-        "SVD decoder, 4 frames",
+        "SVD decoder, 8 frames",
         ["svd", "--part", "vae-decode"],
-        {**FULL, "frames": 4},
+        {**FULL, "frames": 8},
     ),
     "text": ("SD 1.5 text encoder, batch 2", ["sd15", "--part", "text"], {"batch": 2}),
     "train": (
