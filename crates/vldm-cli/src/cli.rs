@@ -6,8 +6,13 @@ use crate::bench::BenchArgs;
 use crate::data::scan::ScanArgs;
 use crate::data::world::WorldArgs;
 use crate::device::DeviceName;
+use crate::drive::DriveArgs;
+use crate::edit::decode::DecodeArgs;
+use crate::edit::interpolate::InterpolateArgs;
+use crate::edit::upsample::UpsampleArgs;
 use crate::exit::EXIT_STATUS;
 use crate::generate::GenerateArgs;
+use crate::model::assemble::AssembleArgs;
 use crate::model::convert::ConvertArgs;
 use crate::model::inspect::InspectArgs;
 use crate::model::verify::VerifyArgs;
@@ -30,6 +35,22 @@ pub(crate) enum Command {
     /// Make a picture or a clip, from text or from a picture.
     #[command(after_help = EXIT_STATUS)]
     Generate(Box<GenerateArgs>),
+
+    /// Roll out minutes of driving from a first frame: generated, from boxes, or given.
+    #[command(after_help = EXIT_STATUS)]
+    Drive(Box<DriveArgs>),
+
+    /// Make more frames between those of a clip.
+    #[command(after_help = EXIT_STATUS)]
+    Interpolate(Box<InterpolateArgs>),
+
+    /// Make a clip larger.
+    #[command(after_help = EXIT_STATUS)]
+    Upsample(Box<UpsampleArgs>),
+
+    /// Make a clip of latents.
+    #[command(after_help = EXIT_STATUS)]
+    Decode(Box<DecodeArgs>),
 
     /// Look at models, write them anew, compare them with a reference.
     #[command(after_help = EXIT_STATUS)]
@@ -78,6 +99,10 @@ pub(crate) enum ModelCommand {
     /// Write a model anew: another data type, a folder from a single file, temporal layers alone.
     #[command(after_help = EXIT_STATUS)]
     Convert(ConvertArgs),
+
+    /// Put a stack together from models that were trained for its stages.
+    #[command(after_help = EXIT_STATUS)]
+    Assemble(AssembleArgs),
 
     /// Compute a reference's cases with a model and compare.
     #[command(after_help = EXIT_STATUS)]

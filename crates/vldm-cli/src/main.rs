@@ -9,6 +9,8 @@ mod cli;
 mod compute;
 mod data;
 mod device;
+mod drive;
+mod edit;
 mod exit;
 mod generate;
 mod interrupt;
@@ -47,6 +49,9 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             command: ModelCommand::Convert(args),
         } => model::convert::run(&args, verbose),
         Command::Model {
+            command: ModelCommand::Assemble(args),
+        } => model::assemble::run(&args),
+        Command::Model {
             command: ModelCommand::Verify(args),
         } => model::verify::run(&args, verbose),
         Command::Data {
@@ -55,6 +60,10 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Data {
             command: DataCommand::World(args),
         } => data::world::run(&args),
+        Command::Drive(args) => drive::run(&args),
+        Command::Interpolate(args) => edit::interpolate::run(&args),
+        Command::Upsample(args) => edit::upsample::run(&args),
+        Command::Decode(args) => edit::decode::run(&args),
         Command::Train(args) => train::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::ProbeDevice { device } => device::probe_here(device),

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use vldm::pipeline::Plan;
 use vldm_media::Info;
 
 /// One path per sample.
@@ -12,16 +11,16 @@ pub(crate) struct Outputs(Vec<PathBuf>);
 impl Outputs {
     /// `clip.mp4`; of several samples `clip-0.mp4`, `clip-1.mp4`, … Without a name each sample is
     /// called after its seed.
-    pub(crate) fn new(output: Option<&Path>, plan: &Plan) -> Self {
-        let ending = match plan.frames {
+    pub(crate) fn new(output: Option<&Path>, seeds: &[u64], frames: usize) -> Self {
+        let ending = match frames {
             1 => "png",
             _ => "mp4",
         };
         let by_seed = |seed| PathBuf::from(format!("vldm-{seed}.{ending}"));
         Self(match output {
-            None => plan.seeds.iter().map(by_seed).collect(),
-            Some(path) if plan.seeds.len() == 1 => vec![path.to_owned()],
-            Some(path) => (0..plan.seeds.len()).map(|i| numbered(path, i)).collect(),
+            None => seeds.iter().map(by_seed).collect(),
+            Some(path) if seeds.len() == 1 => vec![path.to_owned()],
+            Some(path) => (0..seeds.len()).map(|i| numbered(path, i)).collect(),
         })
     }
 
@@ -31,15 +30,9 @@ impl Outputs {
     }
 
     /// Whether all of them can be written: before long work.
-    pub(crate) fn check(&self, plan: &Plan) -> vldm::Result<()> {
-        let info = Info {
-            width: plan.width as u32,
-            height: plan.height as u32,
-            num_frames: plan.frames,
-            fps: plan.fps,
-        };
+    pub(crate) fn check(&self, info: &Info) -> vldm::Result<()> {
         for path in &self.0 {
-            vldm_media::check_output(path, &info)?;
+            vldm_media::check_output(path, info)?;
         }
         Ok(())
     }

@@ -53,6 +53,12 @@ impl Bar {
         self.0.set_position(done as u64);
     }
 
+    /// `done` of `of` steps are behind us, where the length was not known before.
+    pub(crate) fn set_of(&self, done: usize, of: usize) {
+        self.0.set_length(of as u64);
+        self.0.set_position(done as u64);
+    }
+
     /// `done` steps were behind us when we began: the time left does not count them.
     pub(crate) fn begin_at(&self, done: usize) {
         self.0.set_position(done as u64);

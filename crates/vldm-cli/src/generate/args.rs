@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, ValueEnum};
 use vldm::diffusion::Guidance;
 use vldm::sampler::{SamplerConfig, all_samplers};
 use vldm_media::Fps;
@@ -53,6 +53,15 @@ pub(crate) struct GenerateArgs {
     /// Frames per second, such as 24, 29.97 or 30000/1001; some models are also told it.
     #[arg(long, value_name = "RATE", help_heading = "Size")]
     pub(crate) fps: Option<Fps>,
+
+    /// Where the way through a stack ends [default: as far as the stack goes]; key frames alone are
+    /// also what a single frame is made of.
+    #[arg(long, value_name = "STAGE", value_enum)]
+    pub(crate) until: Option<Until>,
+
+    /// A label the model reads, such as night=1; may be repeated.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = label)]
+    pub(crate) label: Vec<(String, usize)>,
 
     /// How many samples to make.
     #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Size")]
@@ -119,10 +128,36 @@ pub(crate) struct GenerateArgs {
     #[arg(long, value_name = "FRAMES", help_heading = "Computing")]
     pub(crate) decode_chunk: Option<usize>,
 
+    /// Side of the tiles in which a clip is upsampled, in pixels of the small clip: smaller ones
+    /// take less memory [default: whole frames].
+    #[arg(long, value_name = "PIXELS", help_heading = "Computing")]
+    pub(crate) tile: Option<usize>,
+
     /// Refuse to start what is expected to take more, such as 16GB; decodes fewer frames at a time
     /// to stay below.
     #[arg(long, value_name = "SIZE", help_heading = "Computing")]
     pub(crate) max_memory: Option<Bytes>,
+}
+
+/// A stage that a stack may end with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Until {
+    /// Sparse key frames.
+    KeyFrames,
+    /// All frames, at the size of the key frames.
+    Interpolation,
+    /// All frames at full size.
+    Upsampler,
+}
+
+/// `night=1`.
+pub(crate) fn label(text: &str) -> Result<(String, usize), String> {
+    let wrong = || format!("expected NAME=NUMBER such as night=1, not \"{text}\"");
+    let (name, value) = text.split_once('=').ok_or_else(wrong)?;
+    Ok((
+        name.trim().to_owned(),
+        value.trim().parse().map_err(|_| wrong())?,
+    ))
 }
 
 fn sampler() -> impl TypedValueParser<Value = SamplerConfig> {

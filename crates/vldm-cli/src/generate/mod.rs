@@ -6,6 +6,7 @@ mod latents;
 mod report;
 mod request;
 mod run;
+mod whole;
 
 use std::path::PathBuf;
 
@@ -13,8 +14,10 @@ use serde_json::json;
 use vldm::checkpoint::Weights;
 use vldm::model::ModelDescription;
 use vldm::pipeline::{Generation, GivenTensors, Plan};
+use vldm_media::Info;
 
-pub(crate) use args::GenerateArgs;
+pub(crate) use args::{GenerateArgs, label};
+pub(crate) use request::default_model;
 
 use crate::interrupt::Interrupt;
 use crate::output::Outputs;
@@ -33,8 +36,16 @@ struct Job {
 
 /// Runs the command.
 pub(crate) fn run(args: &GenerateArgs, verbose: bool) -> anyhow::Result<()> {
+    if let Some(stack) = whole::stack(args)? {
+        return whole::run(args, &stack);
+    }
     let (job, description) = prepare(args)?;
-    job.outputs.check(&job.plan)?;
+    job.outputs.check(&Info {
+        width: job.plan.width as u32,
+        height: job.plan.height as u32,
+        num_frames: job.plan.frames,
+        fps: job.plan.fps,
+    })?;
     if let Some(path) = &args.save_latents {
         latents::check_latents_path(path)?;
     }
@@ -85,7 +96,7 @@ fn prepare(args: &GenerateArgs) -> anyhow::Result<(Job, ModelDescription)> {
     })?;
     args.check_task(plan.task)?;
     let job = Job {
-        outputs: Outputs::new(args.output.as_deref(), &plan),
+        outputs: Outputs::new(args.output.as_deref(), &plan.seeds, plan.frames),
         kind: description.kind.clone(),
         temporal: own_temporal.or_else(|| description.temporal_file.clone()),
         note: description.note.clone(),

@@ -30,6 +30,8 @@ impl GenerateArgs {
             count: self.count,
             decode_chunk: self.decode_chunk,
             attention_distance: self.attention_distance,
+            tile: self.tile,
+            labels: self.label.iter().cloned().collect(),
         };
         request.validate()?;
         Ok(request)
@@ -86,25 +88,30 @@ impl GenerateArgs {
 
     /// The model named, or the one that ships with the program.
     pub(super) fn model_path(&self) -> Result<PathBuf> {
-        if let Some(path) = &self.model {
-            return Ok(path.clone());
+        match &self.model {
+            Some(path) => Ok(path.clone()),
+            None => default_model(),
         }
-        let program = std::env::current_exe().unwrap_or_default();
-        let above = program
-            .ancestors()
-            .skip(1)
-            .map(|folder| folder.join(DEFAULT_MODEL));
-        std::iter::once(PathBuf::from(DEFAULT_MODEL))
-            .chain(above)
-            .find(|path| path.is_dir())
-            .ok_or_else(|| {
-                Error::Input(format!(
-                    "no --model was given, and there is no {DEFAULT_MODEL} here or in a folder above \
-                     {}: name a model's folder or .safetensors file",
-                    program.display()
-                ))
-            })
     }
+}
+
+/// The model that ships with the program.
+pub(crate) fn default_model() -> Result<PathBuf> {
+    let program = std::env::current_exe().unwrap_or_default();
+    let above = program
+        .ancestors()
+        .skip(1)
+        .map(|folder| folder.join(DEFAULT_MODEL));
+    std::iter::once(PathBuf::from(DEFAULT_MODEL))
+        .chain(above)
+        .find(|path| path.is_dir())
+        .ok_or_else(|| {
+            Error::Input(format!(
+                "no --model was given, and there is no {DEFAULT_MODEL} here or in a folder above \
+                     {}: name a model's folder or .safetensors file",
+                program.display()
+            ))
+        })
 }
 
 #[cfg(test)]
@@ -139,7 +146,7 @@ mod tests {
         let line = "-p cat -n dog --width 64 --height 32 --frames 8 --fps 29.97 --steps 7 \
                     --sampler euler --guidance-scale 1:3 --motion-bucket 40 \
                     --noise-augmentation 0.1 --seed 9 --count 2 --decode-chunk 3 \
-                    --attention-distance 4";
+                    --attention-distance 4 --tile 32 --label night=1";
         let expected = GenerateRequest {
             prompt: Some("cat".into()),
             negative_prompt: Some("dog".into()),
@@ -159,6 +166,8 @@ mod tests {
             count: 2,
             decode_chunk: Some(3),
             attention_distance: Some(4),
+            tile: Some(32),
+            labels: [("night".to_owned(), 1)].into(),
         };
         assert_eq!(resolve(line).expect("resolves"), expected);
     }

@@ -14,7 +14,7 @@ use crate::conditioning::encoders::ConditionEncoders;
 use crate::error::{Error, Result};
 use crate::nn::{Init, arrange_as};
 use crate::text::{ClipTextEncoder, ClipVisionEncoder, PadToken, Tokenizer};
-use crate::unet::{TemporalConfig, TemporalLayers, UNet};
+use crate::unet::{TemporalConfig, TemporalLayers, UNet, UNetConfig};
 
 /// How a model is loaded.
 #[derive(Debug, Clone)]
@@ -180,7 +180,9 @@ impl Loader<'_> {
         let mut temporal_config = unet.temporal.clone();
         let file = self.settings.temporal.as_ref();
         if let Some(path) = file.or(description.temporal_file.as_ref()).cloned() {
-            let (layers, config) = self.temporal_file(&path, description)?;
+            let onto = (&self.settings.device, self.settings.dtype);
+            let (layers, config, report) = temporal_file(&unet.config, &path, onto)?;
+            self.reports.push(report);
             (temporal, temporal_config) = (Some(layers), Some(config));
         }
         Ok(Some(VideoUNet {
@@ -189,25 +191,6 @@ impl Loader<'_> {
             temporal,
             temporal_config,
         }))
-    }
-
-    /// A file of temporal layers, with its configuration in its metadata.
-    fn temporal_file(
-        &mut self,
-        path: &Path,
-        description: &ModelDescription,
-    ) -> Result<(TemporalLayers, TemporalConfig)> {
-        let Some(unet) = &description.unet else {
-            return Err(Error::Input(
-                "temporal layers need a model with a U-Net".into(),
-            ));
-        };
-        let weights = Weights::open(path)?;
-        let temporal = temporal_config(&weights, path)?;
-        let layers = TemporalLayers::new(&unet.config, &temporal, &self.init);
-        let part = ("temporal layers", false);
-        let layers = self.fill(layers, part, &weights, &UNetKeys::temporal())?;
-        Ok((layers, temporal))
     }
 
     fn autoencoder(&mut self, description: &ModelDescription) -> Result<Option<VideoAutoencoder>> {
@@ -219,7 +202,6 @@ impl Loader<'_> {
         let layers = from
             .temporal
             .map(|temporal| TemporalDecoderLayers::new(&config, temporal, &self.init));
-        let shared = layers.is_some();
         let names = ("autoencoder", "decoder, temporal layers");
         let (module, temporal) = match self.source.clone() {
             Source::Random(_) => (
@@ -236,8 +218,14 @@ impl Loader<'_> {
             }
             _ => {
                 let weights = self.folder(&["vae", "vqvae"])?;
+                let own_file = description.decoder_file.as_ref();
+                let shared = layers.is_some() && own_file.is_none();
                 let keys = AutoencoderKeys::of(&weights);
                 let module = self.fill(module, (names.0, shared), &weights, &keys)?;
+                let weights = match own_file {
+                    Some(path) => Weights::open(path)?,
+                    None => weights,
+                };
                 let keys = AutoencoderKeys::Temporal;
                 let layers =
                     layers.map(|layers| self.fill(layers, (names.1, false), &weights, &keys));
@@ -329,10 +317,39 @@ impl Loader<'_> {
                 }
                 _ => Tokenizer::builtin(PadToken::ExclamationMark),
             },
+            Source::Random(_) if !description.known_words.is_empty() => {
+                Tokenizer::builtin(PadToken::EndOfText).with_words(&description.known_words)?
+            }
             _ => Tokenizer::builtin(PadToken::EndOfText),
         };
         Ok(Some(tokenizer.with_max_length(config.max_tokens)?))
     }
+}
+
+/// Reads a file of temporal layers for an image network of these sizes, with the configuration in
+/// its metadata.
+///
+/// # Errors
+/// When the file is no such file, or its layers do not fit the network.
+pub fn load_temporal(
+    unet: &UNetConfig,
+    path: &Path,
+    onto: (&Device, DType),
+) -> Result<(TemporalLayers, TemporalConfig)> {
+    temporal_file(unet, path, onto).map(|(layers, config, _)| (layers, config))
+}
+
+fn temporal_file(
+    unet: &UNetConfig,
+    path: &Path,
+    (device, dtype): (&Device, DType),
+) -> Result<(TemporalLayers, TemporalConfig, LoadReport)> {
+    let weights = Weights::open(path)?;
+    let config = temporal_config(&weights, path)?;
+    let layers = TemporalLayers::new(unet, &config, &Init::new(device, 0));
+    let options = LoadOptions::new("temporal layers").dtype(dtype);
+    let (layers, report) = fill(layers, &weights, &UNetKeys::temporal(), &options)?;
+    Ok((layers, config, report))
 }
 
 /// The configuration that a file of temporal layers carries.

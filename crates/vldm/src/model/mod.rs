@@ -4,6 +4,7 @@
 //! [`ModelDescription::load`] reads the weights. A diffusers folder, one part of one, and a
 //! single-file checkpoint all become the same [`Model`].
 
+mod assemble;
 mod foreign;
 mod load;
 mod noise;
@@ -16,7 +17,8 @@ use std::path::PathBuf;
 
 use burn::tensor::{DType, Device};
 
-pub use load::LoadSettings;
+pub use assemble::assemble;
+pub use load::{LoadSettings, load_temporal};
 pub use noise::NoiseDescription;
 pub use save::{SaveSettings, save, save_temporal};
 pub use stack::{STACK_FORMAT, StackConfig, StageConfig, UsualSettings};
@@ -48,14 +50,19 @@ pub struct ModelDescription {
     pub autoencoder: Option<AutoencoderDescription>,
     /// Reads prompts.
     pub text_encoder: Option<ClipTextConfig>,
+    /// Of a preset: the only words its text encoder knows, all where it is empty. A folder's
+    /// tokenizer has them.
+    pub known_words: Vec<String>,
     /// Reads pictures.
     pub image_encoder: Option<ClipVisionConfig>,
     /// Reads labels, boxes and frame rates.
     pub conditions: Option<ConditionEncodersConfig>,
     /// Noise levels and how steps are picked from them.
     pub noise: Option<NoiseDescription>,
-    /// A file of temporal layers that the stack puts onto the U-Net.
+    /// A file of temporal layers to put onto the U-Net: the stack's, or the model folder's own.
     pub temporal_file: Option<PathBuf>,
+    /// A file of the decoder's temporal layers, where they are not in the autoencoder's own.
+    pub decoder_file: Option<PathBuf>,
     /// What the stack usually runs the model with.
     pub usual: UsualSettings,
     /// What the stack says a user should know.
@@ -153,7 +160,7 @@ impl VideoUNet {
 }
 
 /// An autoencoder with the temporal layers that were put onto its decoder.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct VideoAutoencoder {
     /// The sizes of the image autoencoder.
     pub config: AutoencoderConfig,

@@ -7,12 +7,13 @@ use super::{
     AutoencoderDescription, ModelDescription, NoiseDescription, StackConfig, UNetDescription,
     UsualSettings, foreign, noise,
 };
+use crate::autoencoder::TemporalDecoderConfig;
 use crate::checkpoint::config::{
     ClipTextConfig, ClipVisionConfig, DiffusersAutoencoderConfig, DiffusersNoiseConfig,
     DiffusersUNetConfig, Json, ModelFolder, ModelSource,
 };
 use crate::checkpoint::single_file::{Family, SingleFile};
-use crate::checkpoint::{CheckpointError, Weights};
+use crate::checkpoint::{CheckpointError, Metadata, Weights};
 use crate::conditioning::encoders::ConditionEncodersConfig;
 use crate::diffusion::Parameterization;
 use crate::error::{Error, Result};
@@ -20,6 +21,10 @@ use crate::preset::Preset;
 
 /// The folder of the encoders of labels, boxes and frame rates in a model's folder.
 pub(super) const CONDITIONS: &str = "conditions";
+/// The file of an image model's temporal layers in a model's folder.
+pub(super) const KEY_FRAMES: &str = "temporal/keyframes.safetensors";
+/// The file of a decoder's temporal layers in a model's folder.
+pub(super) const DECODER: &str = "temporal/decoder.safetensors";
 
 /// Where the weights are.
 #[derive(Debug, Clone)]
@@ -42,7 +47,10 @@ pub(super) fn open(
         let stage = stack.key_frames;
         let description = open(path.join(stage.model), parameterization)?;
         return Ok(ModelDescription {
-            temporal_file: stage.temporal.map(|file| path.join(file)),
+            temporal_file: stage
+                .temporal
+                .map(|file| path.join(file))
+                .or(description.temporal_file),
             usual: stage.usual,
             note: stack.note,
             path,
@@ -63,10 +71,12 @@ fn empty(path: PathBuf, kind: String, source: Source) -> ModelDescription {
         unet: None,
         autoencoder: None,
         text_encoder: None,
+        known_words: Vec::new(),
         image_encoder: None,
         conditions: None,
         noise: None,
         temporal_file: None,
+        decoder_file: None,
         usual: UsualSettings::default(),
         note: None,
         source,
@@ -103,6 +113,7 @@ pub(super) fn preset(preset: &Preset, seed: u64) -> Result<ModelDescription> {
                 temporal: preset.temporal_decoder,
             }),
         text_encoder: preset.text_encoder.clone(),
+        known_words: preset.words.clone(),
         image_encoder: preset.image_encoder.clone(),
         conditions: Some(preset.conditions()).filter(|config| !config.is_empty()),
         noise,
@@ -131,7 +142,27 @@ fn pipeline(path: PathBuf, folder: ModelFolder) -> Result<ModelDescription> {
         }
     }
     description.conditions = conditions(&description.path)?;
+    let there = |name| Some(description.path.join(name)).filter(|path: &PathBuf| path.is_file());
+    description.temporal_file = there(KEY_FRAMES);
+    description.decoder_file = there(DECODER);
+    if let (Some(path), Some(autoencoder)) =
+        (&description.decoder_file, &mut description.autoencoder)
+    {
+        autoencoder.temporal = Some(temporal_decoder(path)?);
+    }
     Ok(description)
+}
+
+/// The configuration of a decoder's temporal layers, from their file's header.
+fn temporal_decoder(path: &Path) -> Result<TemporalDecoderConfig> {
+    let metadata = Metadata::of(&Weights::open(path)?)?;
+    let config = metadata.config.unwrap_or_default();
+    serde_json::from_value(config).map_err(|error| {
+        Error::Config(format!(
+            "{}: the configuration in the metadata is not one of a decoder's temporal layers: {error}",
+            path.display()
+        ))
+    })
 }
 
 /// The configuration of the encoders of labels, boxes and frame rates, where a folder has them.

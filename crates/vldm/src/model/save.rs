@@ -6,9 +6,11 @@ use burn::module::Module;
 use burn::tensor::DType;
 use serde_json::{Map, Value, json};
 
-use super::open::CONDITIONS;
+use super::open::{CONDITIONS, DECODER, KEY_FRAMES};
 use super::{Model, VideoAutoencoder, VideoUNet, to_foreign};
-use crate::autoencoder::{Autoencoder, TemporalDecoderLayers};
+use crate::autoencoder::{
+    Autoencoder, AutoencoderConfig, Regularization, TemporalDecoderConfig, TemporalDecoderLayers,
+};
 use crate::checkpoint::key_map::{
     AttentionNames, AutoencoderKeys, ClipTextKeys, Identity, KeyMap, Projection, Source, UNetKeys,
 };
@@ -16,6 +18,7 @@ use crate::checkpoint::{
     CheckpointError, Metadata, SaveOptions, save as save_module, write_atomically,
 };
 use crate::error::{Error, Result};
+use crate::nn::temporal::TimeKernel;
 use crate::unet::{NormEps, ProjectionLayout, TemporalConfig, TemporalLayers};
 
 /// How a model is written.
@@ -52,8 +55,9 @@ impl<S: KeyMap, T: KeyMap> KeyMap for BothKeys<S, T> {
 
 /// Writes `model` to a new folder `out`: one folder per part, and `model_index.json`.
 ///
-/// Temporal layers of an image model go to `temporal/keyframes.safetensors`; those of Stable Video
-/// Diffusion into the U-Net's own file, as diffusers has them.
+/// Temporal layers of an image model go to `temporal/keyframes.safetensors`, those of a decoder to
+/// `temporal/decoder.safetensors`; those of Stable Video Diffusion into the part's own file, as
+/// diffusers has them.
 ///
 /// # Errors
 /// When `out` exists and is not empty, or the disk refuses; nothing is left under `out` then.
@@ -117,6 +121,15 @@ pub fn save_temporal(
     Ok(())
 }
 
+/// Whether diffusers has a class for this decoder with these layers.
+fn is_svd_decoder(config: &AutoencoderConfig, temporal: &TemporalDecoderConfig) -> bool {
+    config.regularization == Regularization::Kl
+        && config.norm_groups == 32
+        && config.quant_conv
+        && !config.post_quant_conv
+        && temporal.kernel == TimeKernel::Time
+}
+
 struct Writer<'a> {
     root: PathBuf,
     settings: &'a SaveSettings,
@@ -129,7 +142,7 @@ impl Writer<'_> {
             self.unet(unet, model)?;
         }
         if let Some(autoencoder) = &model.autoencoder {
-            self.autoencoder(autoencoder)?;
+            self.autoencoder(autoencoder, model)?;
         }
         self.encoders(model)?;
         if let Some(noise) = &model.description.noise {
@@ -169,11 +182,7 @@ impl Writer<'_> {
             );
             self.index
                 .insert("tokenizer".into(), json!(["transformers", "CLIPTokenizer"]));
-            let pad = model
-                .tokenizer
-                .as_ref()
-                .map_or(49407, |tokenizer| tokenizer.pad_id());
-            let config = to_foreign::tokenizer(config.max_tokens, pad);
+            let config = to_foreign::tokenizer(config.max_tokens, model.tokenizer.as_ref());
             self.json("tokenizer/tokenizer_config.json", &config)?;
         }
         if let (Some(encoder), Some(config)) =
@@ -234,7 +243,7 @@ impl Writer<'_> {
                 });
                 self.part(("unet", name), config, &part.unet, &keys)?;
                 if let (Some(layers), Some(config)) = (layers, &part.temporal_config) {
-                    let path = self.root.join("temporal/keyframes.safetensors");
+                    let path = self.root.join(KEY_FRAMES);
                     save_temporal(layers, config, &path, self.settings.dtype)?;
                 }
                 Ok(())
@@ -242,12 +251,19 @@ impl Writer<'_> {
         }
     }
 
-    fn autoencoder(&mut self, part: &VideoAutoencoder) -> Result<()> {
+    fn autoencoder(&mut self, part: &VideoAutoencoder, model: &Model) -> Result<()> {
         let name = "diffusion_pytorch_model.safetensors";
-        let config = to_foreign::autoencoder(&part.config, part.temporal.is_some());
+        let described = model.description.autoencoder.as_ref();
+        let temporal = described.and_then(|part| part.temporal);
+        let one_file = temporal.is_some_and(|temporal| is_svd_decoder(&part.config, &temporal));
+        let layers = part.temporal.as_ref().filter(|_| one_file);
+        let config = to_foreign::autoencoder(&part.config, layers.is_some());
         self.index
             .insert("vae".into(), json!(["diffusers", config["_class_name"]]));
-        match &part.temporal {
+        if let (Some(layers), Some(temporal), false) = (&part.temporal, temporal, one_file) {
+            self.temporal_decoder(layers, &temporal)?;
+        }
+        match layers {
             Some(layers) => {
                 let both: Both<Autoencoder, TemporalDecoderLayers> = Both {
                     spatial: part.autoencoder.clone(),
@@ -264,6 +280,26 @@ impl Writer<'_> {
                 self.part(("vae", name), config, &part.autoencoder, &keys)
             }
         }
+    }
+
+    fn temporal_decoder(
+        &self,
+        layers: &TemporalDecoderLayers,
+        config: &TemporalDecoderConfig,
+    ) -> Result<()> {
+        let config = serde_json::to_value(config)
+            .map_err(|error| Error::Config(format!("the decoder's temporal layers: {error}")))?;
+        let options = SaveOptions {
+            dtype: self.settings.dtype,
+            metadata: Metadata {
+                config: Some(config),
+                ..Metadata::default()
+            },
+            max_shard_bytes: None,
+        };
+        let path = self.root.join(DECODER);
+        save_module(layers, &path, &AutoencoderKeys::Temporal, &options)?;
+        Ok(())
     }
 
     fn part<M: Module>(

@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::checkpoint::CheckpointError;
 use crate::diffusion::Guidance;
 use crate::error::{Error, Result};
+use crate::preset::Stage;
+use crate::sampler::SamplerConfig;
 
 /// Version of `stack.toml` that this program writes and reads.
 pub const STACK_FORMAT: u32 = 1;
@@ -22,10 +24,20 @@ pub struct StackConfig {
     pub note: Option<String>,
     /// The stage that makes key frames, or the whole clip where there is no other.
     pub key_frames: StageConfig,
+    /// Makes the first frame of a rollout.
+    pub image: Option<StageConfig>,
+    /// Makes the first frame from boxes.
+    pub boxes: Option<StageConfig>,
+    /// Continues given key frames.
+    pub prediction: Option<StageConfig>,
+    /// Makes the frames between, once for each of its rates.
+    pub interpolation: Option<StageConfig>,
+    /// Turns the clip into a larger one.
+    pub upsampler: Option<StageConfig>,
 }
 
 /// One stage of a stack.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StageConfig {
     /// The model's folder, relative to the stack's.
@@ -33,6 +45,15 @@ pub struct StageConfig {
     /// Temporal layers to put onto the model, relative to the stack's folder.
     #[serde(default)]
     pub temporal: Option<PathBuf>,
+    /// Frames per second of what the stage makes, ascending; several where it is run several times.
+    #[serde(default)]
+    pub frame_rates: Vec<f64>,
+    /// Of an upsampler: how many times larger its result is.
+    #[serde(default)]
+    pub upscale: Option<usize>,
+    /// Level of the noise on what the stage is given, as a timestep of its schedule.
+    #[serde(default)]
+    pub noise_augmentation: Option<f64>,
     /// What the stage is run with unless the user says otherwise.
     #[serde(default)]
     pub usual: UsualSettings,
@@ -52,6 +73,8 @@ pub struct UsualSettings {
     pub fps: Option<f64>,
     /// Sampling steps.
     pub steps: Option<usize>,
+    /// The stepping rule; the model's own where it is absent.
+    pub sampler: Option<SamplerConfig>,
     /// How strongly the condition is followed.
     pub guidance: Option<Guidance>,
 }
@@ -86,8 +109,31 @@ impl StackConfig {
                 config.format_version
             )));
         }
-        let stage = &config.key_frames;
-        for path in [Some(&stage.model), stage.temporal.as_ref()]
+        for (_, stage) in config.stages() {
+            stage.validate()?;
+        }
+        Ok(config)
+    }
+
+    /// The stages there are, in the order in which they are run.
+    pub fn stages(&self) -> impl Iterator<Item = (Stage, &StageConfig)> {
+        let stages = [
+            (Stage::Image, self.image.as_ref()),
+            (Stage::Boxes, self.boxes.as_ref()),
+            (Stage::KeyFrames, Some(&self.key_frames)),
+            (Stage::Prediction, self.prediction.as_ref()),
+            (Stage::Interpolation, self.interpolation.as_ref()),
+            (Stage::Upsampler, self.upsampler.as_ref()),
+        ];
+        stages
+            .into_iter()
+            .filter_map(|(stage, config)| config.map(|config| (stage, config)))
+    }
+}
+
+impl StageConfig {
+    fn validate(&self) -> Result<()> {
+        for path in [Some(&self.model), self.temporal.as_ref()]
             .into_iter()
             .flatten()
         {
@@ -99,7 +145,18 @@ impl StackConfig {
                 )));
             }
         }
-        Ok(config)
+        let ascending = self.frame_rates.is_sorted_by(|a, b| a < b);
+        let positive = |rate: &f64| rate.is_finite() && *rate > 0.0;
+        if !ascending || !self.frame_rates.iter().all(positive) {
+            return Err(Error::Config(format!(
+                "frame_rates is {:?}, expected ascending numbers above 0",
+                self.frame_rates
+            )));
+        }
+        if self.upscale == Some(0) {
+            return Err(Error::Config("upscale is 0, expected at least 1".into()));
+        }
+        Ok(())
     }
 }
 

@@ -13,7 +13,7 @@ use crate::diffusion::{
 };
 use crate::error::{Error, Result};
 use crate::sampler::SamplerConfig;
-use crate::text::{ClipActivation, ClipTextConfig, ClipVisionConfig};
+use crate::text::{ClipActivation, ClipTextConfig, ClipVisionConfig, Tokenizer};
 use crate::unet::{NormEps, ProjectionLayout, UNetConfig, VectorConfig};
 
 /// `num_frames` makes it a video model.
@@ -149,13 +149,19 @@ pub(super) fn clip_vision(config: &ClipVisionConfig) -> Value {
     foreign.to_json()
 }
 
-/// The vocabulary is CLIP's, which every reader of this class has.
-pub(super) fn tokenizer(max_tokens: usize, pad_id: u32) -> Value {
-    json!({
+/// The vocabulary is CLIP's, which every reader of this class has. Where the text encoder knows
+/// only some words, they are listed under a key of our own.
+pub(super) fn tokenizer(max_tokens: usize, tokenizer: Option<&Tokenizer>) -> Value {
+    let exclamation_mark = tokenizer.is_some_and(|tokenizer| tokenizer.pad_id() == 0);
+    let mut config = json!({
         "tokenizer_class": "CLIPTokenizer",
         "model_max_length": max_tokens,
-        "pad_token": if pad_id == 0 { "!" } else { "<|endoftext|>" },
-    })
+        "pad_token": if exclamation_mark { "!" } else { "<|endoftext|>" },
+    });
+    if let Some(words) = tokenizer.and_then(Tokenizer::words) {
+        config["words"] = json!(words);
+    }
+    config
 }
 
 pub(super) fn noise(noise: &NoiseDescription) -> Value {

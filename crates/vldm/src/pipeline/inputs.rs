@@ -81,7 +81,7 @@ impl GivenTensors {
     }
 }
 
-fn read<const D: usize>(
+pub(super) fn read<const D: usize>(
     weights: &Weights,
     name: &str,
     device: &Device,

@@ -1,5 +1,7 @@
 //! What can be asked for. One type for the command line, the library and the web.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use vldm_media::Fps;
 
@@ -42,6 +44,10 @@ pub struct GenerateRequest {
     pub decode_chunk: Option<usize>,
     /// Farthest frame that temporal attention looks at.
     pub attention_distance: Option<usize>,
+    /// Labels by name.
+    pub labels: BTreeMap<String, usize>,
+    /// Side of the tiles in which a clip is upsampled, in pixels of the small clip.
+    pub tile: Option<usize>,
 }
 
 impl Default for GenerateRequest {
@@ -62,6 +68,8 @@ impl Default for GenerateRequest {
             count: 1,
             decode_chunk: None,
             attention_distance: None,
+            labels: BTreeMap::new(),
+            tile: None,
         }
     }
 }
@@ -79,6 +87,7 @@ impl GenerateRequest {
             ("height", self.height),
             ("count", Some(self.count)),
             ("decode chunk", self.decode_chunk),
+            ("tile", self.tile),
         ];
         for (name, value) in at_least_one {
             if value == Some(0) {

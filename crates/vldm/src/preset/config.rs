@@ -225,7 +225,7 @@ pub struct ExpectedTotal {
 }
 
 /// A stage of the whole system (Blattmann et al. 2023, figure 5).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
     /// A first frame from labels.

@@ -70,6 +70,9 @@ pub struct Preset {
     pub temporal_decoder: Option<TemporalDecoderConfig>,
     /// Reads prompts.
     pub text_encoder: Option<ClipTextConfig>,
+    /// The only words that the text encoder's table has rows for; all of CLIP's where it is empty.
+    #[serde(default)]
+    pub words: Vec<String>,
     /// Reads a still picture.
     pub image_encoder: Option<ClipVisionConfig>,
     /// Reads boxes.

@@ -4,6 +4,7 @@ use super::{Part, Preset};
 use crate::autoencoder::AutoencoderConfig;
 use crate::diffusion::NoiseSchedule;
 use crate::error::{Error, Result};
+use crate::text::{ClipTextConfig, PadToken, Tokenizer};
 
 impl Preset {
     /// Checks every section, and that the sections fit each other.
@@ -33,6 +34,7 @@ impl Preset {
         }
         if let Some(config) = &self.text_encoder {
             config.validate()?;
+            self.validate_words(config)?;
         }
         if let Some(config) = &self.image_encoder {
             config.validate()?;
@@ -53,6 +55,21 @@ impl Preset {
             self.temporal_decoder.is_none() || self.autoencoder.is_some(),
             || "a decoder's temporal layers need an autoencoder".into(),
         )
+    }
+
+    /// A text encoder of a few words has rows for just those.
+    fn validate_words(&self, config: &ClipTextConfig) -> Result<()> {
+        if self.words.is_empty() {
+            return Ok(());
+        }
+        let tokenizer = Tokenizer::builtin(PadToken::EndOfText).with_words(&self.words)?;
+        let rows = tokenizer.vocabulary_size();
+        require(config.vocabulary == rows, || {
+            format!(
+                "text_encoder.vocabulary is {}, expected {rows} for the tokens of `words`",
+                config.vocabulary
+            )
+        })
     }
 
     /// Every cross-attention is as wide as what feeds it.

@@ -35,7 +35,7 @@ pub use dpmpp_2m::Dpmpp2m;
 pub use euler::Euler;
 pub use euler_ancestral::EulerAncestral;
 pub use heun::Heun;
-pub use run::{Progress, Sampling};
+pub use run::{Progress, Sampling, SamplingState};
 pub use step_noise::{GivenNoise, NoNoise, SampleNoise, SampleSeed, StepNoise};
 
 use crate::diffusion::{Denoiser, NoiseSchedule, Step, StepGrid, StepPlan, StepsConfig};

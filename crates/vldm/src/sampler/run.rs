@@ -38,17 +38,95 @@ impl Progress {
     }
 }
 
+/// Latents on their way through a plan: what a run knows between two steps, without the denoiser.
+#[derive(Debug)]
+pub struct SamplingState {
+    sampler: Box<dyn Sampler>,
+    plan: StepPlan,
+    /// The latents before the next step; `None` after an error.
+    x: Option<Tensor<5>>,
+    next: usize,
+}
+
+impl SamplingState {
+    /// A run of `plan` from unit-variance noise.
+    ///
+    /// # Shapes
+    /// - `initial_noise`: `[batch, frames, channels, height, width]`
+    #[must_use]
+    pub fn new(sampler: Box<dyn Sampler>, plan: StepPlan, initial_noise: Tensor<5>) -> Self {
+        let x = initial_noise.mul_scalar(plan.init_scale());
+        Self::from_latents(sampler, plan, x)
+    }
+
+    /// A run of `plan` from latents that already hold its first level of noise:
+    /// `x = x0 + sigma·noise`.
+    #[must_use]
+    pub fn from_latents(sampler: Box<dyn Sampler>, plan: StepPlan, x: Tensor<5>) -> Self {
+        Self {
+            sampler,
+            plan,
+            x: Some(x),
+            next: 0,
+        }
+    }
+
+    /// The levels of the run.
+    #[must_use]
+    pub fn plan(&self) -> &StepPlan {
+        &self.plan
+    }
+
+    /// Takes the next step; `None` when there is none, or after an error.
+    ///
+    /// # Errors
+    /// What the denoiser or the noise reports; [`Error::NonFinite`] with the step's number.
+    pub fn advance(
+        &mut self,
+        denoiser: &dyn Denoiser,
+        noise: &mut dyn StepNoise,
+    ) -> Option<Result<Progress>> {
+        let step = self.plan.step(self.next)?;
+        let x = self.x.take()?;
+        self.next += 1;
+        let progress = self.step(denoiser, x, step, noise);
+        if let Ok(progress) = &progress {
+            self.x = Some(progress.x.clone());
+        }
+        Some(progress)
+    }
+
+    fn step(
+        &mut self,
+        denoiser: &dyn Denoiser,
+        x: Tensor<5>,
+        step: Step,
+        noise: &mut dyn StepNoise,
+    ) -> Result<Progress> {
+        let Stepped { x, denoised } = self.sampler.step(denoiser, x, step, noise)?;
+        debug_assert_eq!(x.dims(), denoised.dims(), "denoisers keep the shape");
+        let finite: bool = x.clone().is_finite().all().into_scalar();
+        if !finite {
+            return Err(Error::NonFinite { step: step.index });
+        }
+        Ok(Progress { step, x, denoised })
+    }
+
+    fn left(&self) -> usize {
+        match self.x {
+            Some(_) => self.plan.num_steps() - self.next,
+            None => 0,
+        }
+    }
+}
+
 /// A sampling run: an iterator over its steps.
 ///
 /// After an error the iterator ends.
 pub struct Sampling<'a> {
-    sampler: Box<dyn Sampler>,
+    state: SamplingState,
     denoiser: &'a dyn Denoiser,
-    plan: StepPlan,
     noise: &'a mut dyn StepNoise,
-    /// The latents before the next step; `None` after an error.
-    x: Option<Tensor<5>>,
-    next: usize,
 }
 
 impl<'a> Sampling<'a> {
@@ -64,8 +142,11 @@ impl<'a> Sampling<'a> {
         initial_noise: Tensor<5>,
         noise: &'a mut dyn StepNoise,
     ) -> Self {
-        let x = initial_noise.mul_scalar(plan.init_scale());
-        Self::from_latents(sampler, plan, denoiser, x, noise)
+        Self {
+            state: SamplingState::new(sampler, plan, initial_noise),
+            denoiser,
+            noise,
+        }
     }
 
     /// A run of `plan` from latents that already hold its first level of noise:
@@ -79,19 +160,16 @@ impl<'a> Sampling<'a> {
         noise: &'a mut dyn StepNoise,
     ) -> Self {
         Self {
-            sampler,
+            state: SamplingState::from_latents(sampler, plan, x),
             denoiser,
-            plan,
             noise,
-            x: Some(x),
-            next: 0,
         }
     }
 
     /// The levels of the run.
     #[must_use]
     pub fn plan(&self) -> &StepPlan {
-        &self.plan
+        self.state.plan()
     }
 
     /// Runs to the end and returns the final [`Progress::latents`].
@@ -105,25 +183,13 @@ impl<'a> Sampling<'a> {
         }
         latents.ok_or_else(|| Error::Input("the sampling run was already over".into()))
     }
-
-    fn advance(&mut self, x: Tensor<5>, step: Step) -> Result<Progress> {
-        let Stepped { x, denoised } = self.sampler.step(self.denoiser, x, step, self.noise)?;
-        debug_assert_eq!(x.dims(), denoised.dims(), "denoisers keep the shape");
-        let finite: bool = x.clone().is_finite().all().into_scalar();
-        if !finite {
-            return Err(Error::NonFinite { step: step.index });
-        }
-        Ok(Progress { step, x, denoised })
-    }
 }
 
 impl std::fmt::Debug for Sampling<'_> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
             .debug_struct("Sampling")
-            .field("sampler", &self.sampler)
-            .field("plan", &self.plan)
-            .field("next", &self.next)
+            .field("state", &self.state)
             .finish_non_exhaustive()
     }
 }
@@ -132,22 +198,10 @@ impl Iterator for Sampling<'_> {
     type Item = Result<Progress>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let step = self.plan.step(self.next)?;
-        let x = self.x.take()?;
-        self.next += 1;
-        let progress = self.advance(x, step);
-        if let Ok(progress) = &progress {
-            self.x = Some(progress.x.clone());
-        }
-        Some(progress)
+        self.state.advance(self.denoiser, self.noise)
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        let left = if self.x.is_some() {
-            self.plan.num_steps() - self.next
-        } else {
-            0
-        };
-        (0, Some(left))
+        (0, Some(self.state.left()))
     }
 }

@@ -165,9 +165,14 @@ pub(crate) fn for_recipe(recipe: &Recipe, device: &Device) -> Result<(Networks, 
 
 /// The tokenizer of a preset's text encoder.
 pub(crate) fn tokenizer(preset: &Preset) -> Result<Option<Tokenizer>> {
-    let builtin = |window| Tokenizer::builtin(PadToken::EndOfText).with_max_length(window);
-    let config = preset.text_encoder.as_ref();
-    config.map(|config| builtin(config.max_tokens)).transpose()
+    let Some(config) = &preset.text_encoder else {
+        return Ok(None);
+    };
+    let tokenizer = Tokenizer::builtin(PadToken::EndOfText).with_max_length(config.max_tokens)?;
+    match preset.words.as_slice() {
+        [] => Ok(Some(tokenizer)),
+        words => tokenizer.with_words(words).map(Some),
+    }
 }
 
 /// Leaves the networks that take part in a recipe's stage, and adds its discriminator.

@@ -113,7 +113,7 @@ pub(crate) fn network_input(
         frames,
         first_frame: example.first_frame,
         tokens: temporal_tokens,
-        max_distance: None,
+        max_distance: example.max_distance,
         observed: low
             .or(given)
             .map(|observed| fold_frames(observed).cast(dtype)),

@@ -32,6 +32,8 @@ pub struct Example {
     pub scalars: Option<Tensor<2>>,
     /// Absolute index of the first frame.
     pub first_frame: usize,
+    /// Farthest frame that temporal attention looks at; `None` looks at all.
+    pub max_distance: Option<usize>,
 }
 
 /// What cross-attention reads, before the encoder that makes tokens of it.

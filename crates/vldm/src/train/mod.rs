@@ -34,6 +34,8 @@ mod stage;
 mod start;
 
 pub use adversarial::{AdversarialConfig, AdversarialStage, Clips, adversarial_pass};
+pub(crate) use checkpoint::latest_model;
+
 pub use build::{Start, fresh_networks, model_of, networks, networks_of};
 pub use discriminator::{Discriminator, DiscriminatorConfig};
 pub use example::{

@@ -145,6 +145,7 @@ impl Preparation {
             image,
             scalars,
             first_frame: self.first_frame(drawn),
+            max_distance: None,
             clean,
         })
     }
@@ -400,7 +401,13 @@ impl Preparation {
     }
 
     pub(crate) fn drops(&self, draws: &Draws, choice: Choice) -> bool {
-        draws.uniform(choice) < self.recipe.conditioning.drop
+        let told = &self.recipe.conditioning;
+        let own = match choice {
+            Choice::DropLabels => told.drop_labels,
+            Choice::DropBoxes => told.drop_boxes,
+            _ => None,
+        };
+        draws.uniform(choice) < own.unwrap_or(told.drop)
     }
 
     pub(crate) fn motion_bucket(&self) -> f64 {

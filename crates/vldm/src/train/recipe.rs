@@ -110,6 +110,11 @@ pub struct BatchConfig {
 pub struct ConditioningConfig {
     /// How often words, labels, boxes or the picture are left out, for guidance; each by itself.
     pub drop: f64,
+    /// The same for labels alone, in place of `drop`.
+    pub drop_labels: Option<f64>,
+    /// The same for boxes alone, in place of `drop`; 1 in models of clips that share an image
+    /// network with boxes.
+    pub drop_boxes: Option<f64>,
     /// The frame index begins at a random number up to and without this.
     pub first_frame: usize,
     /// Stable Video Diffusion's amount of motion in the clips.
@@ -120,6 +125,8 @@ impl Default for ConditioningConfig {
     fn default() -> Self {
         Self {
             drop: 0.1,
+            drop_labels: None,
+            drop_boxes: None,
             first_frame: 65,
             motion_bucket: 127.0,
         }
@@ -342,11 +349,19 @@ impl Recipe {
         if self.steps == 0 || self.batch.size == 0 || self.batch.accumulate == 0 {
             return fail("steps, batch.size and batch.accumulate must be at least 1".into());
         }
-        if !(0.0..=1.0).contains(&self.conditioning.drop) {
-            return fail(format!(
-                "conditioning.drop is {}, expected a probability from 0 to 1",
-                self.conditioning.drop
-            ));
+        let told = &self.conditioning;
+        let drops = [
+            ("drop", Some(told.drop)),
+            ("drop_labels", told.drop_labels),
+            ("drop_boxes", told.drop_boxes),
+        ];
+        for (name, drop) in drops {
+            if drop.is_some_and(|drop| !(0.0..=1.0).contains(&drop)) {
+                return fail(format!(
+                    "conditioning.{name} is {}, expected a probability from 0 to 1",
+                    drop.unwrap_or_default()
+                ));
+            }
         }
         if self.checkpoints.every == 0 || self.checkpoints.keep_last == 0 {
             return fail("checkpoints.every and checkpoints.keep_last must be at least 1".into());

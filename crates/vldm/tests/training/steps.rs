@@ -150,6 +150,7 @@ fn example(
         false => vec![false; batch * frames],
     };
     Example {
+        max_distance: None,
         noise: case.floats("noise", index),
         levels,
         weights: parts

@@ -41,7 +41,7 @@ pub(super) enum Part<'a> {
 }
 
 /// All words with ids of their own.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct AddedTokens {
     raw: Vec<AddedToken>,
     normalized: Vec<AddedToken>,

@@ -88,6 +88,8 @@ pub(super) struct Parsed {
     pub(super) end: u32,
     pub(super) pad: u32,
     pub(super) max_length: usize,
+    /// Our own addition: the only words that the text encoder knows.
+    pub(super) known_words: Option<Vec<String>>,
 }
 
 /// Reads all files into one description.
@@ -127,6 +129,7 @@ pub(super) fn parse(files: &TokenizerFiles) -> Result<Parsed> {
         end,
         pad,
         max_length,
+        known_words: config.words,
     })
 }
 

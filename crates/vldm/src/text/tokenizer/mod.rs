@@ -9,10 +9,11 @@ mod added;
 mod bpe;
 mod files;
 mod schema;
+mod words;
 
 use std::fmt;
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use regex::Regex;
 use unicode_normalization::UnicodeNormalization;
@@ -21,6 +22,7 @@ use crate::error::{Error, Result};
 use added::{AddedToken, AddedTokens, Part};
 use bpe::Bpe;
 pub use files::TokenizerFiles;
+use words::KnownTokens;
 
 /// Length of CLIP's text window, start and end tokens included.
 pub const CLIP_TOKENS: usize = 77;
@@ -64,7 +66,7 @@ pub struct Tokens {
 /// assert_eq!(tokens.ids.len(), 77);
 /// assert_eq!(tokens.truncated, None);
 /// ```
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Tokenizer {
     vocabulary: Vocabulary,
     added: AddedTokens,
@@ -73,6 +75,8 @@ pub struct Tokenizer {
     end: u32,
     pad: u32,
     max_length: usize,
+    /// Where the text encoder knows a few words only.
+    known: Option<KnownTokens>,
 }
 
 impl Tokenizer {
@@ -99,7 +103,7 @@ impl Tokenizer {
     /// As [`Tokenizer::from_folder`].
     pub fn from_files(files: &TokenizerFiles) -> Result<Self> {
         let parsed = files::parse(files)?;
-        Ok(Self {
+        let tokenizer = Self {
             start: parsed.start,
             end: parsed.end,
             pad: parsed.pad,
@@ -107,10 +111,15 @@ impl Tokenizer {
             words: word_pattern(),
             added: AddedTokens::new(parsed.added)?,
             vocabulary: match parsed.bpe {
-                Some(bpe) => Vocabulary::Folder(bpe),
+                Some(bpe) => Vocabulary::Folder(Arc::new(bpe)),
                 None => Vocabulary::Builtin(builtin_vocabulary()),
             },
-        })
+            known: None,
+        };
+        match parsed.known_words {
+            None => Ok(tokenizer),
+            Some(words) => tokenizer.with_words(&words),
+        }
     }
 
     /// The tokenizer with CLIP's shared vocabulary of 49408 tokens.
@@ -139,7 +148,51 @@ impl Tokenizer {
             end: END,
             pad,
             max_length: CLIP_TOKENS,
+            known: None,
         }
+    }
+
+    /// The same tokenizer for a text encoder whose table has rows for the tokens of `words` only:
+    /// ids become rows, and all other tokens share one.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when an entry is not one word.
+    pub fn with_words(self, words: &[String]) -> Result<Self> {
+        let known = KnownTokens::new(words, (self.start, self.end), |word| self.word_ids(word))?;
+        Ok(Self {
+            known: Some(known),
+            ..self
+        })
+    }
+
+    /// The words whose tokens have rows of their own; `None` where all tokens have.
+    #[must_use]
+    pub fn words(&self) -> Option<&[String]> {
+        self.known.as_ref().map(KnownTokens::words)
+    }
+
+    /// The words of `text` that the text encoder cannot tell from each other, each once, as they
+    /// were written.
+    #[must_use]
+    pub fn unknown_words<'a>(&self, text: &'a str) -> Vec<&'a str> {
+        let Some(known) = &self.known else {
+            return Vec::new();
+        };
+        let mut unknown: Vec<&str> = Vec::new();
+        for word in text.split_whitespace() {
+            let bare = word.trim_matches(|c: char| !c.is_alphanumeric());
+            let ids = self.word_ids(bare);
+            if !unknown.contains(&bare) && !ids.iter().all(|&id| known.knows(id)) {
+                unknown.push(bare);
+            }
+        }
+        unknown
+    }
+
+    fn word_ids(&self, word: &str) -> Vec<u32> {
+        let mut ids = Vec::new();
+        self.encode_word(word, &mut ids);
+        ids
     }
 
     /// The same tokenizer with windows of `max_length` ids, start and end included.
@@ -172,6 +225,9 @@ impl Tokenizer {
     /// One more than the largest id: a text encoder with fewer rows cannot read every prompt.
     #[must_use]
     pub fn vocabulary_size(&self) -> usize {
+        if let Some(known) = &self.known {
+            return known.rows();
+        }
         let base = match &self.vocabulary {
             Vocabulary::Builtin(_) => VOCABULARY,
             Vocabulary::Folder(bpe) => bpe.vocabulary_size(),
@@ -201,6 +257,9 @@ impl Tokenizer {
         }
         ids.push(self.end);
         ids.resize(self.max_length, self.pad);
+        if let Some(known) = &self.known {
+            ids.iter_mut().for_each(|id| *id = known.row(*id));
+        }
         Tokens { ids, truncated }
     }
 
@@ -250,10 +309,10 @@ impl Tokenizer {
 }
 
 /// Where token ids come from.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Vocabulary {
     Builtin(&'static BuiltinVocabulary),
-    Folder(Bpe),
+    Folder(Arc<Bpe>),
 }
 
 struct BuiltinVocabulary(instant_clip_tokenizer::Tokenizer);

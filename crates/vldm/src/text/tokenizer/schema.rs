@@ -74,6 +74,8 @@ pub(super) struct SpecialTokens {
 
 #[derive(Deserialize, Default)]
 pub(super) struct ConfigJson {
+    /// Our own addition: the text encoder's table has rows for the tokens of these words only.
+    pub(super) words: Option<Vec<String>>,
     pub(super) tokenizer_class: Option<String>,
     pub(super) model_max_length: Option<f64>,
     pub(super) added_tokens_decoder: Option<BTreeMap<u32, TokenJson>>,

@@ -1,0 +1,155 @@
+//! `vldm drive`: minutes of driving from a first frame.
+
+mod run;
+mod side_by_side;
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use vldm::Error;
+use vldm::pipeline::{RolloutRequest, StackDescription, Wishes};
+use vldm::preset::{Preset, Stage};
+
+use crate::compute::ComputeArgs;
+use crate::generate::{default_model, label};
+use crate::output::Outputs;
+use crate::terminal::{complain, say};
+
+/// Where to start, how long, how often, and where to put it.
+#[derive(Debug, Args)]
+pub(crate) struct DriveArgs {
+    /// A scene: a JSON file with any of prompt, negative_prompt, labels and boxes, from which the first
+    /// frame is generated.
+    #[arg(long, value_name = "FILE", conflicts_with = "start")]
+    pub(crate) scene: Option<PathBuf>,
+
+    /// The first frame, a picture of any size.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) start: Option<PathBuf>,
+
+    /// What to show.
+    #[arg(short, long, value_name = "TEXT")]
+    pub(crate) prompt: Option<String>,
+
+    /// A label the model reads, such as night=1; may be repeated.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = label)]
+    pub(crate) label: Vec<(String, usize)>,
+
+    /// Length in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10.0)]
+    pub(crate) seconds: f64,
+
+    /// Different futures of the same first frame; several are also shown side by side.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) rollouts: usize,
+
+    /// Seed of the first frame, and of the first rollout; the next one has the next seed.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
+
+    /// A stack's folder [default: assets/default, here or above the program].
+    #[arg(long, value_name = "PATH")]
+    pub(crate) model: Option<PathBuf>,
+
+    /// Where to write: .mp4, .gif, or a folder for numbered PNG frames. Several rollouts become NAME-0,
+    /// NAME-1, … and NAME shows them side by side [default: vldm-SEED.mp4]. Killed, the same command
+    /// goes on.
+    #[arg(short, long, value_name = "PATH")]
+    pub(crate) output: Option<PathBuf>,
+
+    /// Keep the latents of every segment, in NAME.rollout.
+    #[arg(long)]
+    pub(crate) keep_latents: bool,
+
+    /// Frames decoded at a time: fewer take less memory.
+    #[arg(long, value_name = "FRAMES", default_value_t = 14)]
+    pub(crate) decode_chunk: usize,
+
+    /// Write no settings into the output, and no .json beside it.
+    #[arg(long)]
+    pub(crate) disable_metadata: bool,
+
+    /// Show what would be done; load and write nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+
+    #[command(flatten)]
+    pub(crate) compute: ComputeArgs,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &DriveArgs) -> anyhow::Result<()> {
+    let stack = args.stack()?;
+    let wishes = args.wishes()?;
+    if args.rollouts == 0 {
+        return Err(Error::Input("--rollouts is 0, expected at least 1".into()).into());
+    }
+    let requests: Vec<RolloutRequest> = (0..args.rollouts as u64)
+        .map(|index| RolloutRequest {
+            wishes: wishes.clone(),
+            seconds: args.seconds,
+            start_seed: args.seed,
+            seed: args.seed.wrapping_add(index),
+        })
+        .collect();
+    let seeds: Vec<u64> = requests.iter().map(|request| request.seed).collect();
+    let outputs = Outputs::new(args.output.as_deref(), &seeds, 2);
+    if let Some(note) = &stack.note {
+        complain("warning", note);
+    }
+    let job = run::Job::new(args, &stack, &requests, &outputs)?;
+    match args.dry_run {
+        true => say(job.as_table()?),
+        false => job.run(),
+    }
+}
+
+impl DriveArgs {
+    fn stack(&self) -> anyhow::Result<StackDescription> {
+        let path = match &self.model {
+            Some(path) => path.clone(),
+            None => default_model()?,
+        };
+        if !path.exists()
+            && let Some(name) = path.to_str()
+            && let Ok(preset) = Preset::load(name)
+            && preset.is_stack()
+        {
+            return Ok(StackDescription::from_preset(&preset, 0)?);
+        }
+        let stack = StackDescription::open(&path)?.ok_or_else(|| {
+            Error::Input(format!(
+                "{} has no stack.toml: driving needs a stack with prediction and interpolation",
+                path.display()
+            ))
+        })?;
+        stack.needed(Stage::Prediction)?;
+        stack.needed(Stage::Interpolation)?;
+        Ok(stack)
+    }
+
+    fn wishes(&self) -> anyhow::Result<Wishes> {
+        let mut wishes = match &self.scene {
+            Some(path) => scene(path)?,
+            None => Wishes::default(),
+        };
+        if let Some(prompt) = &self.prompt {
+            wishes.prompt = Some(prompt.clone());
+        }
+        wishes.labels.extend(self.label.iter().cloned());
+        Ok(wishes)
+    }
+}
+
+fn scene(path: &Path) -> anyhow::Result<Wishes> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Error::Input(format!("{}: {error}", path.display())))?;
+    serde_json::from_str(&text).map_err(|error| {
+        Error::Input(format!(
+            "{}: {error}; expected {{\"prompt\": …, \"labels\": {{\"night\": 0}}, \"boxes\": [{{\"x0\": 0.4, \
+             \"y0\": 0.5, \"x1\": 0.5, \"y1\": 0.6, \"class\": 0}}]}}",
+            path.display()
+        ))
+        .into()
+    })
+}

@@ -1,0 +1,247 @@
+//! Rollouts one after the other, from the first frame to the file.
+
+use std::path::{Path, PathBuf};
+
+use burn::tensor::{DType, Device, Tensor};
+use serde_json::json;
+use vldm::pipeline::{
+    Rollout, RolloutFolder, RolloutProgress, RolloutRequest, Segment, StackDescription,
+    StreamDecoder, first_frame, first_frame_of, given_after, pixels_to_frame, rollout_frames,
+};
+use vldm_media::{ClipWriter, Fps, Info, WriteOptions};
+
+use super::{DriveArgs, side_by_side};
+use crate::interrupt::Interrupt;
+use crate::output::Outputs;
+use crate::progress::Bar;
+use crate::terminal::say;
+
+/// All rollouts of a command.
+#[derive(Debug)]
+pub(super) struct Job<'a> {
+    args: &'a DriveArgs,
+    stack: &'a StackDescription,
+    requests: &'a [RolloutRequest],
+    outputs: &'a Outputs,
+    fps: Fps,
+    frames: usize,
+    /// Width and height in pixels.
+    size: (u32, u32),
+}
+
+impl<'a> Job<'a> {
+    /// Checks everything that can be checked before weights are read.
+    pub(super) fn new(
+        args: &'a DriveArgs,
+        stack: &'a StackDescription,
+        requests: &'a [RolloutRequest],
+        outputs: &'a Outputs,
+    ) -> anyhow::Result<Self> {
+        let (rate, frames) = rollout_frames(&requests[0], stack)?;
+        let usual = &stack.needed(vldm::preset::Stage::Prediction)?.config.usual;
+        let side = |side: Option<usize>| side.unwrap_or(64) as u32;
+        let job = Self {
+            args,
+            stack,
+            requests,
+            outputs,
+            fps: Fps::from_f64(rate)?,
+            frames,
+            size: (side(usual.width), side(usual.height)),
+        };
+        outputs.check(&Info {
+            width: job.size.0,
+            height: job.size.1,
+            num_frames: frames,
+            fps: job.fps,
+        })?;
+        Ok(job)
+    }
+
+    /// What would be done.
+    pub(super) fn as_table(&self) -> anyhow::Result<String> {
+        let paths: Vec<String> = self
+            .outputs
+            .paths()
+            .iter()
+            .map(|p| p.display().to_string())
+            .collect();
+        Ok(format!(
+            "stack               {}\nmakes               {} of {} frames of {} x {} pixels at {} per second \
+             ({:.2} s)\noutput              {}",
+            self.stack.path.display(),
+            match self.requests.len() {
+                1 => "a rollout".to_owned(),
+                count => format!("{count} rollouts"),
+            },
+            self.frames,
+            self.size.0,
+            self.size.1,
+            self.fps,
+            self.fps.seconds(self.frames),
+            paths.join(", ")
+        ))
+    }
+
+    pub(super) fn run(&self) -> anyhow::Result<()> {
+        let interrupt = Interrupt::listen()?;
+        let picture = self
+            .args
+            .start
+            .as_ref()
+            .map(vldm_media::read_image)
+            .transpose()?;
+        let onto = (self.args.compute.open()?, self.args.compute.dtype());
+        for (request, path) in self.requests.iter().zip(self.outputs.paths()) {
+            let folder = RolloutFolder::open(&working_folder(path), request, &onto.0)?;
+            let start = match folder.start()? {
+                Some(start) => start,
+                None => {
+                    let start = match &picture {
+                        Some(picture) => first_frame_of(self.stack, picture, onto.clone())?,
+                        None => first_frame(self.stack, request, onto.clone())?,
+                    };
+                    folder.keep_start(&start)?;
+                    start
+                }
+            };
+            let mut writer = FrameWriter::new(self, request, path, onto.clone())?;
+            self.roll(
+                &folder,
+                (request, start),
+                &mut writer,
+                (&interrupt, onto.clone()),
+            )?;
+            writer.finish()?;
+            if !self.args.keep_latents {
+                folder.remove()?;
+            }
+            say(path.display())?;
+        }
+        if let (Some(together), true) = (&self.args.output, self.requests.len() > 1) {
+            side_by_side::write(together, self.outputs.paths())?;
+            say(together.display())?;
+        }
+        Ok(())
+    }
+
+    /// Segments that are there already, and then new ones.
+    fn roll(
+        &self,
+        folder: &RolloutFolder,
+        (request, start): (&RolloutRequest, Tensor<5>),
+        writer: &mut FrameWriter,
+        (interrupt, onto): (&Interrupt, (Device, DType)),
+    ) -> anyhow::Result<()> {
+        let (mut given, mut next) = (start, 0);
+        while let Some(segment) = folder.segment(next)? {
+            given = given_after(&segment);
+            next += 1;
+            writer.push(segment)?;
+        }
+        let rollout = Rollout::new(self.stack, request.clone(), (given, next), onto)?;
+        let segments = rollout.segments();
+        let bar = Bar::steps("driving".into(), segments * 100);
+        bar.begin_at(next * 100);
+        for progress in rollout {
+            interrupt.check()?;
+            match progress? {
+                RolloutProgress::Stepped {
+                    stage,
+                    segment,
+                    done,
+                    of,
+                } => {
+                    bar.label(format!(
+                        "{}, segment {} of {segments}",
+                        stage.title(),
+                        segment + 1
+                    ));
+                    // Prediction is a small part of the work, interpolation nearly all of it.
+                    let share = match stage {
+                        vldm::preset::Stage::Prediction => 10 * done / of.max(1),
+                        _ => 10 + 80 * done / of.max(1),
+                    };
+                    bar.set(segment * 100 + share);
+                }
+                RolloutProgress::Segment(segment) => {
+                    folder.keep(&segment)?;
+                    writer.push(*segment)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `clip.mp4` → `clip.mp4.rollout`.
+fn working_folder(path: &Path) -> PathBuf {
+    let mut name = path.components().collect::<PathBuf>().into_os_string();
+    name.push(".rollout");
+    PathBuf::from(name)
+}
+
+/// Decodes segments and writes their frames.
+struct FrameWriter {
+    decoder: StreamDecoder,
+    writer: ClipWriter,
+    /// Frames that are still to be written; the rest of the last segment is cut.
+    left: usize,
+}
+
+impl FrameWriter {
+    fn new(
+        job: &Job<'_>,
+        request: &RolloutRequest,
+        path: &Path,
+        onto: (Device, DType),
+    ) -> anyhow::Result<Self> {
+        let metadata = (!job.args.disable_metadata).then(|| {
+            json!({
+                "program": "vldm",
+                "version": env!("CARGO_PKG_VERSION"),
+                "seed": request.seed,
+                "model": job.stack.path,
+                "start": job.args.start,
+                "scene": job.args.scene,
+                "device": job.args.compute.device.to_string(),
+                "dtype": job.args.compute.dtype().name(),
+                "settings": request,
+            })
+        });
+        let options = WriteOptions {
+            metadata,
+            ..WriteOptions::default()
+        };
+        Ok(Self {
+            decoder: StreamDecoder::new(job.stack, job.args.decode_chunk, onto)?,
+            writer: ClipWriter::create(path, job.size, job.fps, &options)?,
+            left: job.frames,
+        })
+    }
+
+    fn push(&mut self, segment: Segment) -> anyhow::Result<()> {
+        let pieces = self.decoder.push(segment.frames)?;
+        self.write(pieces)
+    }
+
+    fn write(&mut self, pieces: Vec<Tensor<4>>) -> anyhow::Result<()> {
+        for pixels in pieces {
+            for frame in pixels.split(1, 0) {
+                if self.left == 0 {
+                    return Ok(());
+                }
+                self.left -= 1;
+                self.writer
+                    .push(&pixels_to_frame(frame.squeeze_dim(0), 0)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> anyhow::Result<()> {
+        let rest = self.decoder.finish()?;
+        self.write(rest)?;
+        Ok(self.writer.finish()?)
+    }
+}

@@ -1,0 +1,367 @@
+//! A request resolved against a stack: every number of the way from words to a large clip.
+//!
+//! # Source
+//! Blattmann et al. 2023, section 3.3 and figure 5: key frames, two interpolations, decoder, upsampler.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use vldm_media::Fps;
+
+use super::interpolate::factor;
+use super::memory::{decoder_activations, unet_activations};
+use super::request::GenerateRequest;
+use super::stack::{StackDescription, StageDescription};
+use super::upsample::UpsampleSettings;
+use crate::diffusion::Guidance;
+use crate::error::{Error, Result};
+use crate::preset::Stage;
+use crate::sampler::SamplerConfig;
+
+/// Fewest key frames: what the model was trained on.
+const KEY_FRAMES: usize = 8;
+/// How far temporal attention looks where there are more.
+const ATTENTION_DISTANCE: usize = 8;
+
+/// Where the way from words to a large clip ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LastStage {
+    /// Key frames, decoded.
+    KeyFrames,
+    /// All frames, decoded.
+    Interpolation,
+    /// All frames at full size.
+    Upsampler,
+}
+
+/// Every number of a run over a whole stack.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ClipPlan {
+    /// What is shown.
+    pub prompt: Option<String>,
+    /// What is not shown.
+    pub negative_prompt: Option<String>,
+    /// Labels by name.
+    pub labels: BTreeMap<String, usize>,
+    /// Where it ends.
+    pub last: LastStage,
+    /// Key frames that are generated.
+    pub key_frames: usize,
+    /// Passes of interpolation.
+    pub interpolations: usize,
+    /// Frames from one given frame to the next in each pass.
+    pub factor: usize,
+    /// Frames of the result; what is generated beyond them is trimmed.
+    pub frames: usize,
+    /// Frames per second of the result.
+    pub fps: Fps,
+    /// Width and height of the latents' pictures, in pixels.
+    pub base_size: [usize; 2],
+    /// How many times larger the result is.
+    pub upscale: usize,
+    /// Farthest frame that temporal attention of the key frames looks at.
+    pub attention_distance: Option<usize>,
+    /// Sampling steps of the key frames.
+    pub steps: usize,
+    /// The stepping rule of the key frames.
+    pub sampler: SamplerConfig,
+    /// How strongly the key frames follow the prompt.
+    pub guidance: Guidance,
+    /// The seeds, one per clip.
+    pub seeds: Vec<u64>,
+    /// Frames decoded at a time.
+    pub decode_chunk: usize,
+    /// How the upsampler cuts the clip.
+    pub upsample: UpsampleSettings,
+    /// Expected peak memory of each stage, weights and activations, in bytes.
+    pub memory: Vec<StageMemory>,
+    /// Calls of each stage's network, one frame counted as one.
+    pub network_frames: Vec<(Stage, usize)>,
+}
+
+/// What a stage needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct StageMemory {
+    /// Which.
+    pub stage: Stage,
+    /// Parameters.
+    pub weights: u64,
+    /// One step, or one chunk of the decoder.
+    pub activations: u64,
+}
+
+impl ClipPlan {
+    /// Resolves `request` for a stack, up to stage `last`; without it, as far as the stack goes.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for what the stack cannot do, with what it can.
+    pub fn new(
+        stack: &StackDescription,
+        request: &GenerateRequest,
+        (last, bytes_per_value): (Option<LastStage>, u64),
+    ) -> Result<Self> {
+        request.validate()?;
+        let last = reached(stack, last)?;
+        let key = stack.needed(Stage::KeyFrames)?;
+        let frames = Frames::of(stack, request, last)?;
+        let upscale = match last {
+            LastStage::Upsampler => stack.needed(Stage::Upsampler)?.config.upscale.unwrap_or(4),
+            _ => 1,
+        };
+        let base_size = base_size(key, request, upscale)?;
+        let usual = &key.config.usual;
+        let noise = key.model.noise.as_ref();
+        let sampler = request
+            .sampler
+            .or(usual.sampler)
+            .or(noise.map(|noise| noise.sampler));
+        let mut plan = Self {
+            prompt: request.prompt.clone(),
+            negative_prompt: request.negative_prompt.clone(),
+            labels: request.labels.clone(),
+            last,
+            key_frames: frames.key_frames,
+            interpolations: frames.passes,
+            factor: frames.factor,
+            frames: frames.frames,
+            fps: match request.fps {
+                Some(fps) => fps,
+                None => Fps::from_f64(frames.fps)?,
+            },
+            base_size,
+            upscale,
+            attention_distance: request
+                .attention_distance
+                .or((frames.key_frames > KEY_FRAMES).then_some(ATTENTION_DISTANCE)),
+            steps: request.steps.or(usual.steps).unwrap_or(50),
+            sampler: sampler.unwrap_or(SamplerConfig::Ddim { eta: 0.0 }),
+            guidance: request
+                .guidance
+                .or(usual.guidance)
+                .unwrap_or(Guidance::ClassifierFree { scale: 7.5 }),
+            seeds: (0..request.count as u64)
+                .map(|index| request.seed.wrapping_add(index))
+                .collect(),
+            decode_chunk: request.decode_chunk.unwrap_or(14).min(frames.frames),
+            upsample: UpsampleSettings {
+                chunk: stack
+                    .stage(Stage::Upsampler)
+                    .and_then(|stage| stage.config.usual.frames)
+                    .unwrap_or(8),
+                tile: request.tile,
+            },
+            memory: Vec::new(),
+            network_frames: Vec::new(),
+        };
+        plan.memory = plan.memory_of(stack, bytes_per_value);
+        plan.network_frames = plan.network_frames_of(stack);
+        Ok(plan)
+    }
+
+    /// The largest need of a stage, in bytes.
+    #[must_use]
+    pub fn peak_memory(&self) -> u64 {
+        let needs = self
+            .memory
+            .iter()
+            .map(|need| need.weights + need.activations);
+        needs.max().unwrap_or(0)
+    }
+
+    /// Frames that are generated before the tail is trimmed.
+    #[must_use]
+    pub fn generated_frames(&self) -> usize {
+        (0..self.interpolations).fold(self.key_frames, |frames, _| (frames - 1) * self.factor + 1)
+    }
+
+    /// Width and height of the result.
+    #[must_use]
+    pub fn size(&self) -> [usize; 2] {
+        self.base_size.map(|side| side * self.upscale)
+    }
+
+    fn memory_of(&self, stack: &StackDescription, bytes: u64) -> Vec<StageMemory> {
+        let [width, height] = self.base_size;
+        let mut needs = Vec::new();
+        let mut add = |stage: Stage, images: usize, [height, width]: [usize; 2]| {
+            let Some(description) = stack.stage(stage) else {
+                return;
+            };
+            let Some(unet) = &description.model.unet else {
+                return;
+            };
+            let factor = description.factor();
+            let latent = [height / factor, width / factor];
+            let counts = description.model.parameter_counts();
+            let weights = counts.iter().map(|part| part.1 as u64).sum::<u64>() * bytes;
+            let sampling = unet_activations(&unet.config, images, latent, bytes);
+            needs.push(StageMemory {
+                stage,
+                weights,
+                activations: sampling,
+            });
+            if stage == Stage::KeyFrames
+                && let Some(decoder) = &description.model.autoencoder
+            {
+                needs.push(StageMemory {
+                    stage: Stage::Decoder,
+                    weights,
+                    activations: decoder_activations(
+                        &decoder.config,
+                        self.decode_chunk,
+                        [height, width],
+                        bytes,
+                    ),
+                });
+            }
+        };
+        add(Stage::KeyFrames, self.key_frames, [height, width]);
+        if self.interpolations > 0 {
+            add(Stage::Interpolation, 8 * (self.factor + 1), [height, width]);
+        }
+        if self.last == LastStage::Upsampler {
+            let tile =
+                |side: usize| self.upsample.tile.map_or(side, |tile| tile.min(side)) * self.upscale;
+            add(
+                Stage::Upsampler,
+                self.upsample.chunk,
+                [tile(height), tile(width)],
+            );
+        }
+        needs
+    }
+
+    fn network_frames_of(&self, stack: &StackDescription) -> Vec<(Stage, usize)> {
+        let branches = |guidance: &Guidance| 1 + usize::from(guidance.needs_unconditional());
+        let mut calls = vec![(
+            Stage::KeyFrames,
+            self.key_frames * self.sampler.network_calls(self.steps) * branches(&self.guidance),
+        )];
+        let each = |stage: &StageDescription| {
+            let usual = &stage.config.usual;
+            usual.steps.unwrap_or(50) * usual.guidance.as_ref().map_or(1, branches)
+        };
+        if let Some(stage) = stack.stage(Stage::Interpolation) {
+            let mut frames = self.key_frames;
+            let mut windows = 0;
+            for _ in 0..self.interpolations {
+                windows += frames - 1;
+                frames = (frames - 1) * self.factor + 1;
+            }
+            calls.push((
+                Stage::Interpolation,
+                windows * (self.factor + 1) * each(stage),
+            ));
+        }
+        if let (LastStage::Upsampler, Some(stage)) = (self.last, stack.stage(Stage::Upsampler)) {
+            calls.push((Stage::Upsampler, self.frames * each(stage)));
+        }
+        calls
+    }
+}
+
+impl StageDescription {
+    /// Pixels of a picture along one entry of what is denoised.
+    pub(crate) fn factor(&self) -> usize {
+        let autoencoder = self.model.autoencoder.as_ref();
+        autoencoder.map_or(1, |autoencoder| autoencoder.config.factor())
+    }
+}
+
+/// As far as the stack goes, or as was asked.
+fn reached(stack: &StackDescription, asked: Option<LastStage>) -> Result<LastStage> {
+    let has = |stage| stack.stage(stage).is_some();
+    match asked {
+        Some(LastStage::Upsampler) => {
+            stack.needed(Stage::Upsampler)?;
+        }
+        Some(LastStage::Interpolation) => {
+            stack.needed(Stage::Interpolation)?;
+        }
+        _ => {}
+    }
+    Ok(asked.unwrap_or(match () {
+        () if has(Stage::Upsampler) => LastStage::Upsampler,
+        () if has(Stage::Interpolation) => LastStage::Interpolation,
+        () => LastStage::KeyFrames,
+    }))
+}
+
+/// How many frames at which rate.
+struct Frames {
+    key_frames: usize,
+    passes: usize,
+    factor: usize,
+    frames: usize,
+    fps: f64,
+}
+
+impl Frames {
+    fn of(stack: &StackDescription, request: &GenerateRequest, last: LastStage) -> Result<Self> {
+        let key = stack.needed(Stage::KeyFrames)?;
+        let interpolation = stack
+            .stage(Stage::Interpolation)
+            .filter(|_| last > LastStage::KeyFrames);
+        let (passes, factor) = match interpolation {
+            None => (0, 1),
+            Some(stage) => (
+                stage.config.frame_rates.len(),
+                factor(stage.config.usual.frames)?,
+            ),
+        };
+        let stride = factor.pow(passes as u32);
+        let usual = key.config.usual.frames.unwrap_or(KEY_FRAMES);
+        let frames = request.frames.unwrap_or((usual - 1) * stride + 1);
+        if frames < 2 && passes > 0 {
+            return Err(Error::Input(
+                "one frame from the whole stack: ask for `--until key-frames` with `--frames 1`, or \
+                 for more frames"
+                    .into(),
+            ));
+        }
+        let rates = interpolation.map(|stage| stage.config.frame_rates.as_slice());
+        let rate = rates.and_then(|rates| rates.last().copied());
+        let key_rate = key
+            .config
+            .frame_rates
+            .first()
+            .copied()
+            .or(key.config.usual.fps);
+        Ok(Self {
+            key_frames: match frames {
+                1 => 1,
+                frames => ((frames - 1).div_ceil(stride) + 1).max(usual.min(KEY_FRAMES)),
+            },
+            passes,
+            factor,
+            frames,
+            fps: rate.or(key_rate).unwrap_or(8.0),
+        })
+    }
+}
+
+/// Width and height before the upsampler, in pixels.
+fn base_size(
+    key: &StageDescription,
+    request: &GenerateRequest,
+    upscale: usize,
+) -> Result<[usize; 2]> {
+    let usual = &key.config.usual;
+    let multiple = key.factor() * upscale;
+    let side = |name: &str, asked: Option<usize>, usual: Option<usize>| {
+        let side = asked.unwrap_or(usual.unwrap_or(64) * upscale);
+        if side % multiple != 0 {
+            let nearest = ((side + multiple / 2) / multiple).max(1) * multiple;
+            return Err(Error::Input(format!(
+                "{name} is {side}, expected a multiple of {multiple} for this stack; the nearest is \
+                 {nearest}"
+            )));
+        }
+        Ok(side / upscale)
+    };
+    Ok([
+        side("width", request.width, usual.width)?,
+        side("height", request.height, usual.height)?,
+    ])
+}

@@ -1,0 +1,215 @@
+//! The stages of a stack: which there are, and each of them loaded.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use burn::tensor::{DType, Device};
+
+use super::stage::StageModel;
+use crate::error::{Error, Result};
+use crate::model::{
+    LoadSettings, Model, ModelDescription, StackConfig, StageConfig, UsualSettings, load_temporal,
+};
+use crate::preset::{Preset, Stage};
+
+/// A stack before its weights are read.
+#[derive(Debug, Clone)]
+pub struct StackDescription {
+    /// The folder, or the preset's name.
+    pub path: PathBuf,
+    /// What a user should know before looking at the result.
+    pub note: Option<String>,
+    stages: BTreeMap<Stage, StageDescription>,
+}
+
+/// One stage before its weights are read.
+#[derive(Debug, Clone)]
+pub struct StageDescription {
+    /// The model that serves it.
+    pub model: ModelDescription,
+    /// What it is run with; paths are whole.
+    pub config: StageConfig,
+}
+
+impl StackDescription {
+    /// Reads `stack.toml` in `folder` and the configurations of its models; `None` where there is no
+    /// `stack.toml`.
+    ///
+    /// # Errors
+    /// When the file or a model it names is missing or damaged.
+    pub fn open(folder: &Path) -> Result<Option<Self>> {
+        let Some(config) = StackConfig::open(folder)? else {
+            return Ok(None);
+        };
+        let mut stages = BTreeMap::new();
+        for (stage, config) in config.stages() {
+            let config = StageConfig {
+                model: folder.join(&config.model),
+                temporal: config.temporal.as_ref().map(|file| folder.join(file)),
+                ..config.clone()
+            };
+            check_there(stage, &config)?;
+            let model = ModelDescription::open(&config.model, None)?;
+            stages.insert(stage, StageDescription { model, config });
+        }
+        Ok(Some(Self {
+            path: folder.to_owned(),
+            note: config.note,
+            stages,
+        }))
+    }
+
+    /// A preset's stack with fresh weights from `seed`, for measuring and for trying things out.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when the preset is not a stack's.
+    pub fn from_preset(preset: &Preset, seed: u64) -> Result<Self> {
+        if !preset.is_stack() {
+            return Err(Error::Config(format!(
+                "the preset \"{}\" is a model, expected a stack",
+                preset.name
+            )));
+        }
+        let mut stages = BTreeMap::new();
+        for stage in &preset.stages {
+            let model = Preset::load(&stage.preset)?;
+            let description = StageDescription {
+                model: ModelDescription::from_preset(&model, seed)?,
+                config: usual(&model),
+            };
+            stages.insert(stage.stage, description);
+        }
+        Ok(Self {
+            path: PathBuf::from(&preset.name),
+            note: Some("this stack has random weights: its output means nothing".into()),
+            stages,
+        })
+    }
+
+    /// The stages there are.
+    pub fn stages(&self) -> impl Iterator<Item = (Stage, &StageDescription)> {
+        self.stages.iter().map(|(stage, config)| (*stage, config))
+    }
+
+    /// A stage, if the stack has it.
+    #[must_use]
+    pub fn stage(&self, stage: Stage) -> Option<&StageDescription> {
+        self.stages.get(&stage)
+    }
+
+    /// A stage that is needed.
+    ///
+    /// # Errors
+    /// [`Error::Input`] naming the stage and what has it.
+    pub fn needed(&self, stage: Stage) -> Result<&StageDescription> {
+        self.stage(stage).ok_or_else(|| {
+            let there: Vec<&str> = self.stages.keys().map(|stage| stage.title()).collect();
+            Error::Input(format!(
+                "{} has no stage \"{}\" (it has: {}): choose another stack, or train the stage and \
+                 add it to stack.toml",
+                self.path.display(),
+                stage.title(),
+                there.join(", ")
+            ))
+        })
+    }
+}
+
+/// The missing part is named before anything is opened.
+fn check_there(stage: Stage, config: &StageConfig) -> Result<()> {
+    let missing = [Some(&config.model), config.temporal.as_ref()]
+        .into_iter()
+        .flatten()
+        .find(|path| !path.exists());
+    match missing {
+        None => Ok(()),
+        Some(path) => Err(Error::Input(format!(
+            "{} is not there, which stack.toml names for the stage \"{}\": copy it into the stack, or \
+             take the stage out of stack.toml",
+            path.display(),
+            stage.title()
+        ))),
+    }
+}
+
+/// What a preset's model is run with.
+pub(crate) fn usual(preset: &Preset) -> StageConfig {
+    let clip = preset.clip.as_ref();
+    let sampling = preset.sampling.as_ref();
+    let augmentation = preset
+        .diffusion
+        .as_ref()
+        .and_then(|config| config.noise_augmentation);
+    StageConfig {
+        frame_rates: clip.map(|clip| clip.fps.clone()).unwrap_or_default(),
+        upscale: clip.and_then(|clip| clip.upscale),
+        noise_augmentation: augmentation.and_then(|config| config.level),
+        usual: UsualSettings {
+            width: clip.map(|clip| clip.width),
+            height: clip.map(|clip| clip.height),
+            frames: clip.map(|clip| clip.num_frames),
+            fps: clip.and_then(|clip| clip.fps.first().copied()),
+            steps: sampling.map(|sampling| sampling.steps),
+            guidance: sampling.map(|sampling| sampling.guidance),
+            sampler: sampling.map(|sampling| sampling.sampler),
+        },
+        ..StageConfig::default()
+    }
+}
+
+/// Loads stages one at a time. Stages that share a model's folder, one after the other, share its
+/// weights too.
+#[derive(Debug)]
+pub struct StageLoader {
+    device: Device,
+    dtype: DType,
+    /// The model that was loaded last.
+    last: Option<(PathBuf, Model)>,
+}
+
+impl StageLoader {
+    /// A loader of parameters onto `device`, as `dtype` (f32 or bf16).
+    #[must_use]
+    pub fn new(device: Device, dtype: DType) -> Self {
+        Self {
+            device,
+            dtype,
+            last: None,
+        }
+    }
+
+    /// Reads the weights of a stage.
+    ///
+    /// # Errors
+    /// When weights are missing, surplus, misshapen or damaged.
+    pub fn load(&mut self, description: &StageDescription) -> Result<StageModel> {
+        let path = &description.model.path;
+        if self.last.as_ref().is_none_or(|(last, _)| last != path) {
+            self.last = None;
+            let settings = LoadSettings {
+                device: self.device.clone(),
+                dtype: self.dtype,
+                temporal: None,
+            };
+            let model = description.model.clone().load(&settings)?;
+            self.last = Some((path.clone(), model));
+        }
+        let Some((_, model)) = &self.last else {
+            return Err(Error::Config("no model was loaded".into()));
+        };
+        let mut stage = StageModel::new(model, &description.config)?;
+        if let Some(path) = &description.config.temporal {
+            let config = &model.unet.as_ref().ok_or_else(|| no_unet(path))?.config;
+            let (layers, _) = load_temporal(config, path, (&self.device, self.dtype))?;
+            stage.networks.temporal = Some(layers);
+        }
+        Ok(stage)
+    }
+}
+
+fn no_unet(path: &Path) -> Error {
+    Error::Config(format!(
+        "{}: temporal layers for a model without a U-Net",
+        path.display()
+    ))
+}

@@ -1,0 +1,178 @@
+//! What a picture or clip should show, as tokens for the networks of a stage.
+
+use std::collections::BTreeMap;
+
+use burn::tensor::Tensor;
+use serde::{Deserialize, Serialize};
+
+use super::stage::StageModel;
+use crate::conditioning::boxes::ObjectBox;
+use crate::error::{Error, Result};
+use crate::text::input_ids;
+use crate::train::Words;
+use crate::train::denoising::tokens;
+
+/// What is asked for, in every way that a model may read. What a model does not read is an error;
+/// what is not said is left open.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Wishes {
+    /// What to show.
+    pub prompt: Option<String>,
+    /// What not to show: takes the place of the empty prompt in guidance.
+    pub negative_prompt: Option<String>,
+    /// Labels by name (`night`, `crowdedness`).
+    pub labels: BTreeMap<String, usize>,
+    /// Boxes on the first frame.
+    pub boxes: Vec<ObjectBox>,
+}
+
+/// The tokens of both branches of guidance, `[1, tokens, width]` each; `None` where the network
+/// reads none.
+#[derive(Debug, Clone)]
+pub(crate) struct WishTokens {
+    pub(crate) wanted: Option<Tensor<3>>,
+    pub(crate) unconditional: Option<Tensor<3>>,
+}
+
+impl WishTokens {
+    /// The words of a batch.
+    pub(crate) fn words(tokens: &Option<Tensor<3>>, batch: usize) -> Words {
+        match tokens {
+            None => Words::None,
+            Some(tokens) => {
+                let [_, count, width] = tokens.dims();
+                Words::Tokens(tokens.clone().expand([batch, count, width]))
+            }
+        }
+    }
+}
+
+impl Wishes {
+    /// Checks the wishes against what a stage reads, and encodes them.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for labels or boxes that the stage does not know.
+    pub(crate) fn encode(&self, stage: &StageModel) -> Result<WishTokens> {
+        self.check(stage)?;
+        let wanted = self.words(stage)?;
+        let open = Wishes {
+            prompt: self.negative_prompt.clone(),
+            ..Wishes::default()
+        };
+        Ok(WishTokens {
+            wanted: tokens(&stage.networks, &wanted)?,
+            unconditional: tokens(&stage.networks, &open.words(stage)?)?,
+        })
+    }
+
+    /// Those of them that a stage reads: an upsampler need not know everything that key frames do.
+    pub(crate) fn known_to(&self, stage: &StageModel) -> Wishes {
+        let knows = |name: &str| {
+            let labels = stage.conditions.labels.as_ref();
+            labels.is_some_and(|config| config.labels.iter().any(|label| label.name == name))
+        };
+        let reads_text = stage.tokenizer.is_some();
+        Wishes {
+            prompt: self.prompt.clone().filter(|_| reads_text),
+            negative_prompt: self.negative_prompt.clone().filter(|_| reads_text),
+            labels: self
+                .labels
+                .iter()
+                .filter(|(name, _)| knows(name))
+                .map(|(name, value)| (name.clone(), *value))
+                .collect(),
+            boxes: match stage.conditions.boxes {
+                Some(_) => self.boxes.clone(),
+                None => Vec::new(),
+            },
+        }
+    }
+
+    /// What the user should know: words that were cut, or that the model cannot read.
+    pub(crate) fn warnings(&self, stage: &StageModel) -> Vec<String> {
+        let Some(tokenizer) = &stage.tokenizer else {
+            return Vec::new();
+        };
+        let texts = [
+            ("prompt", self.prompt.as_deref()),
+            ("negative prompt", self.negative_prompt.as_deref()),
+        ];
+        let mut warnings = Vec::new();
+        for (name, text) in texts {
+            let text = text.unwrap_or_default();
+            if let Some(cut) = tokenizer.encode(text).truncated {
+                warnings.push(format!(
+                    "the {name} is longer than {} tokens; this part of it is not read: \"{cut}\"",
+                    tokenizer.max_length()
+                ));
+            }
+            let unknown = tokenizer.unknown_words(text);
+            if !unknown.is_empty() {
+                warnings.push(format!(
+                    "the model has never read {} of the {name}: it cannot tell these words apart",
+                    unknown.join(", ")
+                ));
+            }
+        }
+        warnings
+    }
+
+    fn check(&self, stage: &StageModel) -> Result<()> {
+        let known: Vec<&str> = stage
+            .conditions
+            .labels
+            .as_ref()
+            .map(|config| config.labels.iter().map(|l| l.name.as_str()).collect())
+            .unwrap_or_default();
+        if let Some(name) = self
+            .labels
+            .keys()
+            .find(|name| !known.contains(&name.as_str()))
+        {
+            return Err(Error::Input(format!(
+                "the model knows no label \"{name}\"; expected {}",
+                match known.as_slice() {
+                    [] => "none: it reads no labels".to_owned(),
+                    known => format!("one of {}", known.join(", ")),
+                }
+            )));
+        }
+        if !self.boxes.is_empty() && stage.conditions.boxes.is_none() {
+            return Err(Error::Input(
+                "the model reads no boxes: choose a stack with an image model that does".into(),
+            ));
+        }
+        if self.prompt.is_some() && stage.tokenizer.is_none() {
+            return Err(Error::Input(
+                "the model reads no text: leave out the prompt, and say what you want by labels"
+                    .into(),
+            ));
+        }
+        Ok(())
+    }
+
+    /// In the order in which training lays the tokens.
+    fn words(&self, stage: &StageModel) -> Result<Words> {
+        let device = &stage.device;
+        let mut all = Vec::new();
+        if let Some(tokenizer) = &stage.tokenizer {
+            let text = self.prompt.as_deref().unwrap_or_default();
+            all.push(Words::Text(input_ids(&[tokenizer.encode(text)], device)?));
+        }
+        if let Some(config) = &stage.conditions.labels {
+            let value = |name: &String| self.labels.get(name).copied();
+            let values = config.labels.iter().map(|label| value(&label.name));
+            all.push(Words::Labels(config.batch(&[values.collect()], device)?));
+        }
+        if let Some(config) = &stage.conditions.boxes {
+            let boxes = std::slice::from_ref(&self.boxes);
+            all.push(Words::Boxes(config.batch(boxes, device)?));
+        }
+        Ok(match all.len() {
+            0 => Words::None,
+            1 => all.remove(0),
+            _ => Words::All(all),
+        })
+    }
+}
