@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use vldm::diffusion::Guidance;
+use vldm::preset::Stage;
 use vldm::sampler::{SamplerConfig, all_samplers};
 use vldm_media::Fps;
 
@@ -74,6 +75,10 @@ pub(crate) struct GenerateArgs {
     /// Sampling steps.
     #[arg(long, value_name = "N", help_heading = "Sampling")]
     pub(crate) steps: Option<usize>,
+
+    /// Sampling steps of a stage of a stack, such as interpolation=10; may be repeated.
+    #[arg(long, value_name = "STAGE=N", value_parser = stage_steps, help_heading = "Sampling")]
+    pub(crate) stage_steps: Vec<(Stage, usize)>,
 
     /// The stepping rule [default: the model's].
     #[arg(long, value_name = "NAME", value_parser = sampler(), help_heading = "Sampling")]
@@ -158,6 +163,23 @@ pub(crate) fn label(text: &str) -> Result<(String, usize), String> {
         name.trim().to_owned(),
         value.trim().parse().map_err(|_| wrong())?,
     ))
+}
+
+/// `interpolation=10`.
+fn stage_steps(text: &str) -> Result<(Stage, usize), String> {
+    let wrong = || {
+        format!(
+            "expected STAGE=N with a stage of key_frames, prediction, interpolation, upsampler and N of \
+             at least 1, not \"{text}\""
+        )
+    };
+    let (name, steps) = text.split_once('=').ok_or_else(wrong)?;
+    let name = serde_json::Value::String(name.trim().replace('-', "_"));
+    let stage = serde_json::from_value(name).map_err(|_| wrong())?;
+    match steps.trim().parse() {
+        Ok(steps) if steps > 0 => Ok((stage, steps)),
+        _ => Err(wrong()),
+    }
 }
 
 fn sampler() -> impl TypedValueParser<Value = SamplerConfig> {

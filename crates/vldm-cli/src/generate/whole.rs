@@ -33,14 +33,26 @@ pub(super) fn stack(args: &GenerateArgs) -> anyhow::Result<Option<StackDescripti
         && let Ok(preset) = Preset::load(name)
         && preset.is_stack()
     {
-        return Ok(Some(StackDescription::from_preset(&preset, 0)?));
+        return Ok(Some(with_steps(
+            args,
+            StackDescription::from_preset(&preset, 0)?,
+        )));
     }
     let more = |stack: &StackDescription| {
         [Stage::Interpolation, Stage::Upsampler]
             .into_iter()
             .any(|stage| stack.stage(stage).is_some())
     };
-    Ok(StackDescription::open(&path)?.filter(more))
+    Ok(StackDescription::open(&path)?
+        .filter(more)
+        .map(|stack| with_steps(args, stack)))
+}
+
+fn with_steps(args: &GenerateArgs, stack: StackDescription) -> StackDescription {
+    let each = args.stage_steps.iter();
+    each.fold(stack, |stack, (stage, steps)| {
+        stack.with_steps(*stage, *steps)
+    })
 }
 
 /// Plans, checks, runs, writes.

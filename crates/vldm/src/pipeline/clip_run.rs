@@ -15,7 +15,8 @@ use super::stage::StageModel;
 use super::stage_run::{RunSettings, StageRun, Told, noise_of};
 use super::upsample::Upsampling;
 use super::wishes::Wishes;
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::model::VideoAutoencoder;
 use crate::preset::Stage;
 use crate::rng::Stage as NoiseStage;
 
@@ -100,7 +101,7 @@ enum Phase {
 
 #[derive(Debug)]
 struct Decode {
-    stage: StageModel,
+    part: VideoAutoencoder,
     latents: Tensor<5>,
     chunk: usize,
     pixels: Vec<Tensor<4>>,
@@ -255,7 +256,7 @@ impl<'s> ClipRun<'s> {
     fn decoding(&mut self, latents: Tensor<5>) -> Result<Phase> {
         let frames = self.plan.frames.min(latents.dims()[1]);
         Ok(Phase::Decode(Box::new(Decode {
-            stage: self.load(Stage::KeyFrames)?,
+            part: self.loader.autoencoder(self.stack)?,
             latents: latents.narrow(1, 0, frames),
             chunk: 0,
             pixels: Vec::new(),
@@ -267,11 +268,7 @@ impl<'s> ClipRun<'s> {
     }
 
     fn decode(&mut self, mut state: Box<Decode>) -> Result<(ClipProgress, Phase)> {
-        let part = state
-            .stage
-            .autoencoder
-            .as_ref()
-            .ok_or_else(|| Error::Input("the stack has no autoencoder".into()))?;
+        let part = &state.part;
         let frames = state.latents.dims()[1];
         let chunks = DecodeChunks::new(frames, self.plan.decode_chunk, part.temporal.is_some());
         if state.chunk < chunks.len() {
@@ -281,20 +278,18 @@ impl<'s> ClipRun<'s> {
                 frames: ranges.0.end,
                 of: frames,
             };
-            let latents = state.latents.clone().cast(state.stage.dtype);
+            let latents = state.latents.clone().cast(self.loader.dtype());
             let pixels = decode_latents(part, &latents, ranges)?;
             state.pixels.push(pixels.cast(DType::F32));
             state.chunk += 1;
             return Ok((progress, Phase::Decode(state)));
         }
         let Decode {
-            stage,
             latents,
             pixels,
             then,
             ..
         } = *state;
-        drop(stage);
         let pixels = Tensor::cat(pixels, 0).clamp(-1.0, 1.0);
         match then {
             Then::Finish => self.finish(latents, pixels),

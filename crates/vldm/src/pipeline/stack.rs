@@ -8,7 +8,8 @@ use burn::tensor::{DType, Device};
 use super::stage::StageModel;
 use crate::error::{Error, Result};
 use crate::model::{
-    LoadSettings, Model, ModelDescription, StackConfig, StageConfig, UsualSettings, load_temporal,
+    LoadSettings, Model, ModelDescription, StackConfig, StageConfig, UsualSettings, VideoAutoencoder,
+    load_temporal,
 };
 use crate::preset::{Preset, Stage};
 
@@ -84,6 +85,15 @@ impl StackDescription {
             note: Some("this stack has random weights: its output means nothing".into()),
             stages,
         })
+    }
+
+    /// The same with another number of sampling steps in a stage, if the stack has it.
+    #[must_use]
+    pub fn with_steps(mut self, stage: Stage, steps: usize) -> Self {
+        if let Some(description) = self.stages.get_mut(&stage) {
+            description.config.usual.steps = Some(steps);
+        }
+        self
     }
 
     /// The stages there are.
@@ -178,11 +188,43 @@ impl StageLoader {
         }
     }
 
+    /// The parameters' data type.
+    pub(crate) fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// The autoencoder of a stack's latents: that of its decoder stage, where it has one of its own.
+    ///
+    /// # Errors
+    /// As [`StageLoader::load`]; [`Error::Input`] when there is no autoencoder.
+    pub fn autoencoder(&mut self, stack: &StackDescription) -> Result<VideoAutoencoder> {
+        let latents = [Stage::Decoder, Stage::KeyFrames, Stage::Prediction, Stage::Image];
+        let description = latents.into_iter().find_map(|stage| {
+            let description = stack.stage(stage)?;
+            description.model.autoencoder.as_ref().map(|_| description)
+        });
+        let missing = || Error::Input(format!("{} has no autoencoder", stack.path.display()));
+        let model = self.model(description.ok_or_else(missing)?)?;
+        model.autoencoder.clone().ok_or_else(missing)
+    }
+
     /// Reads the weights of a stage.
     ///
     /// # Errors
     /// When weights are missing, surplus, misshapen or damaged.
     pub fn load(&mut self, description: &StageDescription) -> Result<StageModel> {
+        let onto = (self.device.clone(), self.dtype);
+        let model = self.model(description)?;
+        let mut stage = StageModel::new(model, &description.config)?;
+        if let Some(path) = &description.config.temporal {
+            let config = &model.unet.as_ref().ok_or_else(|| no_unet(path))?.config;
+            let (layers, _) = load_temporal(config, path, (&onto.0, onto.1))?;
+            stage.networks.temporal = Some(layers);
+        }
+        Ok(stage)
+    }
+
+    fn model(&mut self, description: &StageDescription) -> Result<&Model> {
         let path = &description.model.path;
         if self.last.as_ref().is_none_or(|(last, _)| last != path) {
             self.last = None;
@@ -194,16 +236,10 @@ impl StageLoader {
             let model = description.model.clone().load(&settings)?;
             self.last = Some((path.clone(), model));
         }
-        let Some((_, model)) = &self.last else {
-            return Err(Error::Config("no model was loaded".into()));
-        };
-        let mut stage = StageModel::new(model, &description.config)?;
-        if let Some(path) = &description.config.temporal {
-            let config = &model.unet.as_ref().ok_or_else(|| no_unet(path))?.config;
-            let (layers, _) = load_temporal(config, path, (&self.device, self.dtype))?;
-            stage.networks.temporal = Some(layers);
+        match &self.last {
+            Some((_, model)) => Ok(model),
+            None => Err(Error::Config("no model was loaded".into())),
         }
-        Ok(stage)
     }
 }
 

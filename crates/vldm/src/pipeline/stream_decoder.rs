@@ -4,9 +4,8 @@ use burn::tensor::{DType, Device, Tensor};
 
 use super::decode::decode_latents;
 use super::stack::{StackDescription, StageLoader};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::VideoAutoencoder;
-use crate::preset::Stage;
 
 /// Decodes latents that come piece by piece: each frame once, with the neighbours that a decoder over
 /// time looks at.
@@ -34,12 +33,8 @@ impl StreamDecoder {
         chunk: usize,
         (device, dtype): (Device, DType),
     ) -> Result<Self> {
-        let stage = StageLoader::new(device, dtype).load(stack.needed(Stage::KeyFrames)?)?;
-        let part = stage
-            .autoencoder
-            .ok_or_else(|| Error::Input("the stack has no autoencoder".into()))?;
         Ok(Self {
-            part,
+            part: StageLoader::new(device, dtype).autoencoder(stack)?,
             dtype,
             chunk: chunk.max(1),
             held: None,

@@ -1,0 +1,189 @@
+//! Whole stacks of tiny models with random weights: what holds whatever the weights are.
+
+use burn::tensor::{DType, Device, Tensor};
+use vldm::pipeline::{
+    ClipPlan, ClipProgress, ClipRun, FinishedClip, GenerateRequest, LastStage, Rollout,
+    RolloutFolder, RolloutProgress, RolloutRequest, Segment, StackDescription, Wishes, first_frame,
+    given_after,
+};
+use vldm::preset::{Preset, Stage};
+
+fn stack(preset: &str) -> StackDescription {
+    let preset = Preset::load(preset).expect("a preset");
+    let stack = StackDescription::from_preset(&preset, 3).expect("a stack");
+    [
+        Stage::Image,
+        Stage::Boxes,
+        Stage::KeyFrames,
+        Stage::Prediction,
+        Stage::Interpolation,
+        Stage::Upsampler,
+    ]
+    .into_iter()
+    .fold(stack, |stack, stage| stack.with_steps(stage, 2))
+}
+
+fn onto() -> (Device, DType) {
+    (Device::flex(), DType::F32)
+}
+
+fn values<const D: usize>(tensor: &Tensor<D>) -> Vec<f32> {
+    tensor.clone().into_data().try_to_vec().expect("f32")
+}
+
+fn run(stack: &StackDescription, request: &GenerateRequest, last: LastStage) -> Vec<FinishedClip> {
+    let plan = ClipPlan::new(stack, request, (Some(last), 4)).expect("a plan");
+    let mut finished = Vec::new();
+    for progress in ClipRun::new(stack, plan, onto()) {
+        if let ClipProgress::Finished(clip) = progress.expect("a step") {
+            finished.push(*clip);
+        }
+    }
+    finished
+}
+
+fn request(frames: usize) -> GenerateRequest {
+    GenerateRequest {
+        prompt: Some("a road".into()),
+        frames: Some(frames),
+        seed: 5,
+        ..GenerateRequest::default()
+    }
+}
+
+#[test]
+fn frames_follow_the_rule_of_any_length() {
+    let stack = stack("tiny-stack-text-to-video");
+    let check = |frames, key_frames, generated, distance| {
+        let plan = ClipPlan::new(&stack, &request(frames), (None, 4)).expect("a plan");
+        assert_eq!(plan.frames, frames);
+        assert_eq!(
+            (plan.key_frames, plan.generated_frames()),
+            (key_frames, generated)
+        );
+        assert_eq!(plan.attention_distance, distance);
+    };
+    check(113, 8, 113, None);
+    check(100, 8, 113, None);
+    check(20, 8, 113, None);
+    check(175, 12, 177, Some(8));
+}
+
+#[test]
+fn a_clip_goes_the_whole_way_and_is_its_seed_s() {
+    let stack = stack("tiny-stack-text-to-video");
+    let clips = run(
+        &stack,
+        &GenerateRequest {
+            count: 2,
+            ..request(18)
+        },
+        LastStage::Interpolation,
+    );
+    assert_eq!(clips.len(), 2);
+    for clip in &clips {
+        assert_eq!(clip.clip.num_frames(), 18);
+        assert_eq!(clip.latents.dims()[1], 18);
+    }
+    assert_ne!(values(&clips[0].latents), values(&clips[1].latents));
+    let alone = GenerateRequest {
+        seed: 6,
+        ..request(18)
+    };
+    let alone = run(&stack, &alone, LastStage::Interpolation);
+    assert_eq!(values(&clips[1].latents), values(&alone[0].latents));
+}
+
+#[test]
+fn the_upsampler_enlarges_what_was_decoded() {
+    let stack = stack("tiny-stack-text-to-video");
+    let mut request = request(3);
+    request.width = Some(128);
+    request.height = Some(128);
+    let clip = run(&stack, &request, LastStage::Upsampler).remove(0).clip;
+    assert_eq!(
+        (clip.num_frames(), clip.width(), clip.height()),
+        (3, 128, 128)
+    );
+}
+
+fn rollout_request() -> RolloutRequest {
+    RolloutRequest {
+        wishes: Wishes {
+            labels: [("night".to_owned(), 1)].into(),
+            ..Wishes::default()
+        },
+        seconds: 5.0,
+        start_seed: 1,
+        seed: 2,
+    }
+}
+
+fn segments(stack: &StackDescription, given: Tensor<5>, next: usize) -> Vec<Segment> {
+    let rollout = Rollout::new(stack, rollout_request(), (given, next), onto()).expect("a rollout");
+    rollout
+        .filter_map(|progress| match progress.expect("a step") {
+            RolloutProgress::Segment(segment) => Some(*segment),
+            RolloutProgress::Stepped { .. } => None,
+        })
+        .collect()
+}
+
+#[test]
+fn a_rollout_goes_on_where_it_was_interrupted() {
+    let stack = stack("tiny-stack-driving");
+    let start = first_frame(&stack, &rollout_request(), onto()).expect("a first frame");
+    let whole = segments(&stack, start.clone(), 0);
+    assert_eq!(whole.len(), 2);
+    let temporary = tempfile::tempdir().expect("a folder");
+    let path = temporary.path().join("rollout");
+    let folder = RolloutFolder::open(&path, &rollout_request(), &Device::flex()).expect("new");
+    folder.keep_start(&start).expect("written");
+    folder.keep(&whole[0]).expect("written");
+
+    let folder = RolloutFolder::open(&path, &rollout_request(), &Device::flex()).expect("again");
+    let kept = folder.segment(0).expect("whole").expect("there");
+    assert!(folder.segment(1).expect("no error").is_none());
+    assert_eq!(
+        values(&folder.start().expect("whole").expect("there")),
+        values(&start)
+    );
+    let rest = segments(&stack, given_after(&kept), 1);
+    assert_eq!(rest.len(), 1);
+    assert_eq!(values(&rest[0].frames), values(&whole[1].frames));
+    // The first frame is the one that was given.
+    assert_eq!(
+        values(&whole[0].frames.clone().narrow(1, 0, 1)),
+        values(&start)
+    );
+
+    let other = RolloutRequest {
+        seed: 9,
+        ..rollout_request()
+    };
+    let error = RolloutFolder::open(&path, &other, &Device::flex()).expect_err("another");
+    assert!(error.to_string().contains("another rollout"), "{error}");
+}
+
+#[test]
+fn what_a_stack_cannot_do_is_said_before_anything_is_loaded() {
+    let stack = stack("tiny-stack-driving");
+    let check = |error: vldm::Error, expected: &str| {
+        assert!(error.to_string().contains(expected), "{error}");
+    };
+    let error = ClipPlan::new(&stack, &request(8), (None, 4)).expect_err("no key frames");
+    check(error, "has no stage \"key frames\"");
+    let mut wishes = rollout_request();
+    wishes.wishes.labels.insert("rain".into(), 1);
+    check(
+        first_frame(&stack, &wishes, onto()).expect_err("unknown label"),
+        "knows no label \"rain\"",
+    );
+    let request = RolloutRequest {
+        seconds: 0.0,
+        ..rollout_request()
+    };
+    let start = Tensor::zeros([1, 1, 4, 8, 16], &Device::flex());
+    let error = Rollout::new(&stack, request, (start, 0), onto()).expect_err("no time");
+    check(error, "expected more than 0");
+}
