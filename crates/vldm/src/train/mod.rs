@@ -9,12 +9,14 @@
 
 mod adversarial;
 mod build;
+pub mod cache;
 mod checkpoint;
 pub mod denoising;
 mod discriminator;
 mod draws;
 mod evaluate;
 mod example;
+mod latents;
 mod learner;
 mod networks;
 mod optimizer;
