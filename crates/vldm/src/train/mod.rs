@@ -18,6 +18,7 @@ mod evaluate;
 mod example;
 mod latents;
 mod learner;
+mod lpips;
 mod networks;
 mod optimizer;
 mod outputs;
@@ -42,6 +43,7 @@ pub use example::{
     Augmentation, Example, Given, LowResolution, TemporalWords, Words, frame_weights,
 };
 pub use learner::{Learner, StepOutcome};
+pub use lpips::PerceptualLoss;
 pub use networks::Networks;
 pub use optimizer::OptimizerConfig;
 pub use overfit::{OverfitReport, OverfitSettings, overfit_one_clip};
