@@ -3,6 +3,7 @@
 use clap::{ArgAction, Parser, Subcommand};
 
 use crate::bench::BenchArgs;
+use crate::data::encode::EncodeArgs;
 use crate::data::scan::ScanArgs;
 use crate::data::world::WorldArgs;
 use crate::device::DeviceName;
@@ -63,7 +64,7 @@ pub(crate) enum Command {
     #[command(after_help = EXIT_STATUS)]
     Train(Box<TrainArgs>),
 
-    /// Look at training data, make some.
+    /// Look at training data, make some, encode it.
     #[command(after_help = EXIT_STATUS)]
     Data {
         #[command(subcommand)]
@@ -84,6 +85,10 @@ pub(crate) enum DataCommand {
     /// Read everything once: what is there, what cannot be used and why.
     #[command(after_help = EXIT_STATUS)]
     Scan(ScanArgs),
+
+    /// Compute once what frozen encoders make of a recipe's clips and captions.
+    #[command(after_help = EXIT_STATUS)]
+    Encode(EncodeArgs),
 
     /// Write clips of the procedural driving world, with captions, labels and boxes.
     #[command(after_help = EXIT_STATUS)]

@@ -9,6 +9,7 @@ use clap::{Args, ValueEnum};
 use vldm::diffusion::Parameterization;
 use vldm::model::{LoadSettings, Model, ModelDescription};
 use vldm::preset::Preset;
+use vldm::train::{Recipe, WorkingType};
 
 use crate::device::DeviceName;
 use crate::progress::Bar;
@@ -48,6 +49,15 @@ impl ComputeArgs {
             Dtype::Bf16 => true,
         };
         if half { DType::BF16 } else { DType::F32 }
+    }
+
+    /// Lays a data type that was asked for over a recipe's own.
+    pub(crate) fn lay_over(&self, recipe: &mut Recipe) {
+        match self.dtype {
+            Dtype::Auto => {}
+            Dtype::F32 => recipe.dtype = WorkingType::F32,
+            Dtype::Bf16 => recipe.dtype = WorkingType::Bf16,
+        }
     }
 
     /// Sets the threads and opens the device: before the first operation.

@@ -58,6 +58,9 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             command: DataCommand::Scan(args),
         } => data::scan::run(&args),
         Command::Data {
+            command: DataCommand::Encode(args),
+        } => data::encode::run(&args),
+        Command::Data {
             command: DataCommand::World(args),
         } => data::world::run(&args),
         Command::Drive(args) => drive::run(&args),

@@ -13,6 +13,7 @@ pub mod error;
 pub mod layout;
 pub mod model;
 pub mod nn;
+pub mod perceptual;
 pub mod pipeline;
 pub mod preset;
 pub mod rng;

@@ -171,6 +171,7 @@ fn dreambooth() {
 
 const PLAIN: AdversarialConfig = AdversarialConfig {
     l1: 1.0,
+    perceptual: None,
     pyramid: 0.0,
     kl: 1e-6,
     codebook: 1.0,

@@ -5,11 +5,9 @@ mod report;
 use std::path::PathBuf;
 
 use clap::Args;
-use vldm::train::{
-    Event, OverfitSettings, Recipe, Run, TrainingStage, WorkingType, overfit_one_clip,
-};
+use vldm::train::{Event, OverfitSettings, Recipe, Run, TrainingStage, overfit_one_clip};
 
-use crate::compute::{ComputeArgs, Dtype};
+use crate::compute::ComputeArgs;
 use crate::interrupt::Interrupt;
 use crate::progress::Bar;
 use crate::terminal::{complain, say};
@@ -63,11 +61,7 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<()> {
         ))
         .into());
     }
-    match args.compute.dtype {
-        Dtype::Auto => {}
-        Dtype::F32 => recipe.dtype = WorkingType::F32,
-        Dtype::Bf16 => recipe.dtype = WorkingType::Bf16,
-    }
+    args.compute.lay_over(&mut recipe);
     let device = args.compute.open()?;
     let Some(out) = &args.out else {
         return self_test(&recipe, &device, &interrupt);

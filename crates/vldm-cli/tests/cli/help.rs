@@ -16,6 +16,7 @@ fn help_tells_the_exit_status() {
         "model verify",
         "train",
         "data",
+        "data encode",
         "data scan",
         "data world",
     ] {

@@ -9,6 +9,7 @@
 mod bench;
 mod convert;
 mod data;
+mod encode;
 mod errors;
 mod generate;
 mod help;

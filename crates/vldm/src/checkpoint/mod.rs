@@ -21,6 +21,7 @@ pub(crate) use load::Path as ModulePath;
 pub use load::{LoadOptions, LoadReport, count_parameters, load, parameters};
 pub use mapped::Weights;
 pub use save::{Metadata, SaveOptions, save, write_atomically, write_tensors};
+pub(crate) use values::for_each_run;
 
 #[cfg(test)]
 mod tests;

@@ -102,6 +102,17 @@ pub(super) fn each_frame(
     Ok(next)
 }
 
+/// What is known of a window without reading it.
+pub(super) fn describe_window(
+    (info, annotations): (&ClipInfo, &Annotations),
+    window: &Window,
+    placement: Placement,
+) -> Result<Sample> {
+    let take = info.take(window, placement.time)?;
+    let framing = Framing::new((info.width, info.height), window, placement);
+    Ok(sample(info, annotations, (take, framing), Vec::new()))
+}
+
 /// Reads a window of the clip at `path`.
 pub(super) fn read_window(
     path: &Path,
@@ -170,6 +181,7 @@ fn sample(
         caption: annotations.caption.clone(),
         labels: annotations.labels.clone(),
         boxes,
+        encoded: None,
     }
 }
 

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use tempfile::Builder;
 use vldm_media::{Fps, Info};
 
+use super::sample::ClipInfo;
 use super::statistics::Statistics;
 use crate::error::{Error, Result};
 
@@ -129,6 +130,14 @@ impl Facts {
 }
 
 impl Fingerprint {
+    /// The file and what is in it, in one line.
+    pub(super) fn with(self, info: &ClipInfo) -> String {
+        format!(
+            "a file of {} bytes, changed at {} ns: {info}",
+            self.bytes, self.modified
+        )
+    }
+
     /// Of a file, or of a folder of pictures.
     pub(super) fn of(path: &Path) -> std::io::Result<Self> {
         let metadata = fs::metadata(path)?;

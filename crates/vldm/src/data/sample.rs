@@ -27,6 +27,19 @@ pub struct Sample {
     pub labels: BTreeMap<String, usize>,
     /// Boxes, one list per frame, in shares of these frames; empty lists where the clip has none.
     pub boxes: Vec<Vec<ObjectBox>>,
+    /// What an autoencoder made of the frames, where they come from a cache; `frames` is then empty.
+    pub encoded: Option<Encoded>,
+}
+
+/// Frames as an autoencoder's posterior, unscaled: values in the order of their shape.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Encoded {
+    /// Frames, channels, height and width.
+    pub shape: [usize; 4],
+    /// Means.
+    pub mean: Vec<f32>,
+    /// Natural logarithms of the variances; none where the posterior is a point.
+    pub logvar: Option<Vec<f32>>,
 }
 
 /// What a window is asked to be.
@@ -124,6 +137,32 @@ pub trait ClipSource: Send + Sync + Debug {
     /// As [`ClipSource::clip`].
     fn read(&self, index: usize, window: &Window, placement: Placement) -> Result<Sample>;
 
+    /// What is known of a window of clip `index` without its pictures: [`Sample::frames`] is empty.
+    ///
+    /// # Errors
+    /// As [`ClipSource::read`].
+    ///
+    /// # Panics
+    /// As [`ClipSource::clip`].
+    fn describe(&self, index: usize, window: &Window, placement: Placement) -> Result<Sample> {
+        Ok(Sample {
+            frames: Vec::new(),
+            ..self.read(index, window, placement)?
+        })
+    }
+
+    /// What the pictures of clip `index` are made of, in one line: they are the same as long as it
+    /// is. Captions, labels and boxes do not count.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when the clip's file cannot be found.
+    ///
+    /// # Panics
+    /// As [`ClipSource::clip`].
+    fn identity(&self, index: usize) -> Result<String> {
+        Ok(self.clip(index).to_string())
+    }
+
     /// Clips that were found but are not among those counted, because they cannot be read.
     fn skipped(&self) -> &[Skipped] {
         &[]
@@ -172,6 +211,16 @@ impl fmt::Display for Window {
             Some(fps) if self.frames > 1 => write!(f, " at {fps} fps"),
             _ => Ok(()),
         }
+    }
+}
+
+impl fmt::Display for ClipInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} frames of {}x{} at {} fps",
+            self.frames, self.width, self.height, self.fps
+        )
     }
 }
 

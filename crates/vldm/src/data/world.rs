@@ -154,6 +154,32 @@ impl ClipSource for WorldSource {
     }
 
     fn read(&self, index: usize, window: &Window, placement: Placement) -> Result<Sample> {
+        self.sample(index, window, (placement, true))
+    }
+
+    fn describe(&self, index: usize, window: &Window, placement: Placement) -> Result<Sample> {
+        self.sample(index, window, (placement, false))
+    }
+
+    fn identity(&self, index: usize) -> Result<String> {
+        let config = WorldConfig {
+            clips: index + 1,
+            ..self.config.clone()
+        };
+        let settings = serde_json::to_string(&config);
+        let settings = settings.map_err(|error| Error::Config(error.to_string()))?;
+        Ok(format!("the last world of {settings}"))
+    }
+}
+
+impl WorldSource {
+    /// A window, with its pictures where they are wanted.
+    fn sample(
+        &self,
+        index: usize,
+        window: &Window,
+        (placement, pictures): (Placement, bool),
+    ) -> Result<Sample> {
         let info = &self.infos[index];
         let take = info.take(window, placement.time)?;
         let picture = match window.fit {
@@ -166,8 +192,10 @@ impl ClipSource for WorldSource {
         let mut frames = Vec::with_capacity(take.frames);
         let mut boxes = Vec::with_capacity(take.frames);
         for at in take.indices() {
-            let frame = world.render(at).map_err(|error| wrong(&error))?;
-            frames.push(framing.frame(&frame)?);
+            if pictures {
+                let frame = world.render(at).map_err(|error| wrong(&error))?;
+                frames.push(framing.frame(&frame)?);
+            }
             let seen = world.boxes(at).map_err(|error| wrong(&error))?;
             let seen: Vec<ObjectBox> = seen.iter().map(object).collect();
             boxes.push(framing.boxes(&seen));
@@ -186,6 +214,7 @@ impl ClipSource for WorldSource {
             ]
             .into(),
             boxes,
+            encoded: None,
         })
     }
 }

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use vldm_kernels::{Epilogue, sum_squares};
 
 use super::discriminator::Discriminator;
+use super::lpips::PerceptualLoss;
 use super::networks::Networks;
 use super::parameters::{accumulate, learn, plain, take_gradients};
 use super::pass::Pass;
@@ -25,12 +26,14 @@ use crate::layout::{fold_frames, images_to_channels_last, unfold_frames};
 use crate::nn::temporal::TemporalContext;
 
 /// Weights of the losses of an adversarial stage.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AdversarialConfig {
     /// Weight of the mean absolute error.
     pub l1: f64,
-    /// Weight of the error over a pyramid of sizes, which stands in where LPIPS has no weights.
+    /// LPIPS, where its weights are at hand.
+    pub perceptual: Option<PerceptualLoss>,
+    /// Weight of the error over a pyramid of sizes, which stands in where `perceptual` is absent.
     pub pyramid: f64,
     /// Weight of the Kullback–Leibler divergence of the posterior.
     pub kl: f64,
@@ -51,6 +54,7 @@ impl Default for AdversarialConfig {
     fn default() -> Self {
         Self {
             l1: 1.0,
+            perceptual: None,
             pyramid: 1.0,
             kl: 1e-6,
             codebook: 1.0,
@@ -115,6 +119,12 @@ pub fn adversarial_pass(
     });
     pass.loss = reconstruction.0;
     let mut derivative = reconstruction.1;
+    if let Some(config) = &config.perceptual {
+        let (distance, by_pixels) = config.loss(networks, [&decoded, &truth])?;
+        derivative = derivative + by_pixels * config.weight;
+        pass.loss += config.weight * distance;
+        pass.parts.insert("lpips".into(), distance);
+    }
     let judge = networks.discriminator.as_ref().filter(|_| playing);
     if let Some(judge) = judge {
         let frozen = plain(judge.clone(), DType::F32);
@@ -261,7 +271,10 @@ fn divergence(mean: Tensor<4>, logvar: Tensor<4>) -> Tensor<1> {
 }
 
 /// A loss on pixels and its derivative by them.
-fn by_pixels(made: Tensor<4>, loss: impl FnOnce(Tensor<4>) -> Tensor<1>) -> (f64, Tensor<4>) {
+pub(super) fn by_pixels(
+    made: Tensor<4>,
+    loss: impl FnOnce(Tensor<4>) -> Tensor<1>,
+) -> (f64, Tensor<4>) {
     let leaf = made.autodiff().require_grad();
     let loss = loss(leaf.clone());
     let value: f32 = loss.clone().into_scalar();
@@ -285,7 +298,7 @@ fn reconstruction(
         f64::from(absolute.clone().into_scalar::<f32>()),
     );
     let mut total = absolute * config.l1;
-    if config.pyramid > 0.0 {
+    if config.pyramid > 0.0 && config.perceptual.is_none() {
         let pyramid = pyramid_error(made, truth);
         parts.insert(
             "pyramid".into(),

@@ -20,6 +20,7 @@ use crate::conditioning::encoders::ConditionEncoders;
 use crate::error::{Error, Result};
 use crate::model::{LoadSettings, Model, ModelDescription, VideoAutoencoder, VideoUNet};
 use crate::nn::{Init, arrange_as};
+use crate::perceptual::Perceptual;
 use crate::preset::{Part, Preset};
 use crate::text::{ClipTextEncoder, ClipVisionEncoder, PadToken, Tokenizer};
 use crate::unet::{TemporalLayers, UNet};
@@ -83,6 +84,7 @@ pub fn fresh_networks(preset: &Preset, seed: u64, device: &Device) -> Networks {
                 values(TemporalDecoderLayers::new(config, temporal, &init(6)))
             }),
         discriminator: None,
+        perceptual: None,
     }
 }
 
@@ -109,6 +111,7 @@ pub fn networks_of(model: Model) -> Networks {
         autoencoder,
         temporal_decoder,
         discriminator: None,
+        perceptual: None,
     }
 }
 
@@ -159,7 +162,7 @@ pub fn networks(
 pub(crate) fn for_recipe(recipe: &Recipe, device: &Device) -> Result<(Networks, Preparation)> {
     let mut preset = recipe.preset()?;
     let mut networks = networks(&mut preset, &recipe.start, recipe.seed, device)?;
-    fit_stage(&mut networks, &preset, recipe, device);
+    fit_stage(&mut networks, &preset, recipe, device)?;
     Ok((networks, Preparation::new(recipe, preset, device)?))
 }
 
@@ -176,7 +179,12 @@ pub(crate) fn tokenizer(preset: &Preset) -> Result<Option<Tokenizer>> {
 }
 
 /// Leaves the networks that take part in a recipe's stage, and adds its discriminator.
-fn fit_stage(networks: &mut Networks, preset: &Preset, recipe: &Recipe, device: &Device) {
+fn fit_stage(
+    networks: &mut Networks,
+    preset: &Preset,
+    recipe: &Recipe,
+    device: &Device,
+) -> Result<()> {
     let stage = recipe.stage;
     if !stage.uses_temporal_layers() {
         networks.temporal = None;
@@ -197,7 +205,12 @@ fn fit_stage(networks: &mut Networks, preset: &Preset, recipe: &Recipe, device: 
         let init = Init::new(device, recipe.seed.wrapping_add(7));
         let config = recipe.discriminator();
         networks.discriminator = Some(values(Discriminator::new(&config, channels, &init)));
+        if let Some(config) = &recipe.adversarial.perceptual {
+            config.check(&recipe.order(preset)?.buckets, channels)?;
+            networks.perceptual = Some(Perceptual::load(&config.weights, device)?);
+        }
     }
+    Ok(())
 }
 
 /// The model at a path: a model's folder or file, or the latest checkpoint of a run.

@@ -9,13 +9,16 @@
 
 mod adversarial;
 mod build;
+pub mod cache;
 mod checkpoint;
 pub mod denoising;
 mod discriminator;
 mod draws;
 mod evaluate;
 mod example;
+mod latents;
 mod learner;
+mod lpips;
 mod networks;
 mod optimizer;
 mod outputs;
@@ -42,6 +45,7 @@ pub use example::{
     Augmentation, Example, Given, LowResolution, TemporalWords, Words, frame_weights,
 };
 pub use learner::{Learner, StepOutcome};
+pub use lpips::PerceptualLoss;
 pub use networks::Networks;
 pub use optimizer::OptimizerConfig;
 pub use overfit::{OverfitReport, OverfitSettings, overfit_one_clip};

@@ -8,6 +8,7 @@ use super::parameters::plain;
 use crate::autoencoder::{Autoencoder, TemporalDecoderLayers};
 use crate::conditioning::encoders::ConditionEncoders;
 use crate::nn::Cast;
+use crate::perceptual::Perceptual;
 use crate::text::{ClipTextEncoder, ClipVisionEncoder};
 use crate::unet::{TemporalLayers, UNet};
 
@@ -30,6 +31,8 @@ pub struct Networks {
     pub temporal_decoder: Option<TemporalDecoderLayers>,
     /// Tells decoded pictures or clips from true ones.
     pub discriminator: Option<Discriminator>,
+    /// Says how different two pictures look; it never learns.
+    pub perceptual: Option<Perceptual>,
 }
 
 impl Networks {
@@ -44,6 +47,7 @@ impl Networks {
             autoencoder: None,
             temporal_decoder: None,
             discriminator: None,
+            perceptual: None,
         }
     }
 

@@ -1,13 +1,17 @@
 //! From clips to what a stage learns from.
 
+use std::sync::Arc;
+
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::adversarial::Clips;
 use super::build::tokenizer;
+use super::cache::LatentCache;
 use super::draws::{Choice, Draws};
 use super::example::{
     Augmentation, Example, Given, LowResolution, TemporalWords, Words, frame_weights,
 };
+use super::latents::{is_encoded, no_pixels};
 use super::learner::Learner;
 use super::networks::Networks;
 use super::optimizer::OptimizerConfig;
@@ -22,22 +26,21 @@ use crate::pipeline::frame_to_pixels;
 use crate::preset::{ContextFrames, Preset};
 use crate::text::{Tokenizer, input_ids};
 
-/// Frames that go through the encoder at once.
-const ENCODED_AT_ONCE: usize = 8;
-
 /// Makes examples of samples, as a recipe says.
 #[derive(Debug)]
 pub(crate) struct Preparation {
     pub(crate) stage: TrainingStage,
     pub(crate) preset: Preset,
     recipe: Recipe,
-    tokenizer: Option<Tokenizer>,
+    pub(super) tokenizer: Option<Tokenizer>,
     /// What the networks predict, and the levels they know; `None` in adversarial stages.
     pub(crate) preconditioning: Option<Preconditioning>,
-    device: Device,
+    pub(super) device: Device,
     /// The latents of every clip there is, `[1, frames, channels, height, width]`, where there is
     /// but one: it is not encoded again and again.
     pub(crate) only_clip: Option<Tensor<5>>,
+    /// Where prompts have been encoded already.
+    pub(crate) prompts: Option<Arc<LatentCache>>,
 }
 
 /// A sample and the random numbers that belong to it.
@@ -61,6 +64,7 @@ impl Preparation {
             preconditioning,
             device: device.clone(),
             only_clip: None,
+            prompts: None,
         })
     }
 
@@ -107,7 +111,10 @@ impl Preparation {
         level: Option<NoiseLevel>,
     ) -> Result<Example> {
         let schedule = &self.diffusion()?.schedule;
-        let pixels = self.pixels(drawn)?;
+        let pixels = match is_encoded(drawn) {
+            true => None,
+            false => Some(self.pixels(drawn)?),
+        };
         let clean = self.latents(networks, pixels.clone(), drawn)?;
         let [batch, frames, channels, height, width] = clean.dims();
         let shape = [channels, height, width];
@@ -121,7 +128,7 @@ impl Preparation {
             None => draws.level(Choice::Level, &sampling, schedule),
         });
         let given = self.given_frames(drawn, frames);
-        let (words, image, scalars) = self.words(networks, drawn, &pixels)?;
+        let (words, image, scalars) = self.words(networks, drawn, pixels.as_ref())?;
         Ok(Example {
             noise: self.tensor(noise, [batch, frames, channels, height, width]),
             levels: levels.collect::<Result<_>>()?,
@@ -141,7 +148,7 @@ impl Preparation {
                     augmentation: self.augmentation(drawn, frames, shape)?,
                 }),
             },
-            low: self.low_resolution(drawn, &pixels)?,
+            low: self.low_resolution(drawn, pixels.as_ref())?,
             image,
             scalars,
             first_frame: self.first_frame(drawn),
@@ -151,7 +158,7 @@ impl Preparation {
     }
 
     /// Clips as numbers in \[−1, 1\], `[batch, frames, 3, height, width]`.
-    fn pixels(&self, drawn: &[Drawn]) -> Result<Tensor<5>> {
+    pub(super) fn pixels(&self, drawn: &[Drawn]) -> Result<Tensor<5>> {
         let clips: Vec<Tensor<5>> = drawn
             .iter()
             .map(|(sample, _)| {
@@ -166,66 +173,6 @@ impl Preparation {
             true => Err(Error::Input("a batch without samples".into())),
             false => Ok(Tensor::cat(clips, 0)),
         }
-    }
-
-    /// What is diffused: scaled latents, or the pixels themselves where there is no autoencoder.
-    fn latents(
-        &self,
-        networks: &Networks,
-        pixels: Tensor<5>,
-        drawn: &[Drawn],
-    ) -> Result<Tensor<5>> {
-        let (Some(autoencoder), Some(config)) = (&networks.autoencoder, &self.preset.autoencoder)
-        else {
-            return Ok(pixels);
-        };
-        if let Some(latents) = &self.only_clip {
-            return Ok(latents.clone().repeat_dim(0, drawn.len()));
-        }
-        let [b, f, c, h, w] = pixels.dims();
-        check_multiple([h, w], config.factor())?;
-        let images = pixels.reshape([b * f, c, h, w]);
-        let shape = [
-            config.latent_channels,
-            h / config.factor(),
-            w / config.factor(),
-        ];
-        let noise: Vec<f32> = drawn
-            .iter()
-            .flat_map(|(_, draws)| draws.posterior(f, shape))
-            .collect();
-        let noise = self.tensor(noise, [b * f, shape[0], shape[1], shape[2]]);
-        let dtype = autoencoder.encoder.conv_in.weight.val().dtype();
-        let parts = images
-            .split(ENCODED_AT_ONCE, 0)
-            .into_iter()
-            .zip(noise.split(ENCODED_AT_ONCE, 0))
-            .map(|(images, noise)| {
-                autoencoder
-                    .encode(images.cast(dtype))
-                    .sample(noise.cast(dtype))
-            });
-        let latents = Tensor::cat(parts.collect(), 0).cast(burn::tensor::DType::F32);
-        let [_, channels, h, w] = latents.dims();
-        Ok(latents
-            .mul_scalar(config.scale_factor)
-            .reshape([b, f, channels, h, w]))
-    }
-
-    /// Latents as the encoder gives them.
-    pub(crate) fn unscaled_latents(
-        &self,
-        networks: &Networks,
-        drawn: &[Drawn],
-    ) -> Result<Tensor<5>> {
-        let scale = self
-            .preset
-            .autoencoder
-            .as_ref()
-            .map_or(1.0, |config| config.scale_factor);
-        Ok(self
-            .latents(networks, self.pixels(drawn)?, drawn)?
-            .div_scalar(scale))
     }
 
     fn level_sampling(&self) -> NoiseLevelSampling {
@@ -304,7 +251,11 @@ impl Preparation {
         })
     }
 
-    fn low_resolution(&self, drawn: &[Drawn], pixels: &Tensor<5>) -> Result<Option<LowResolution>> {
+    fn low_resolution(
+        &self,
+        drawn: &[Drawn],
+        pixels: Option<&Tensor<5>>,
+    ) -> Result<Option<LowResolution>> {
         if self.stage != TrainingStage::Upsampler {
             return Ok(None);
         }
@@ -314,7 +265,7 @@ impl Preparation {
             .as_ref()
             .and_then(|clip| clip.upscale)
             .unwrap_or(4);
-        let low = reduced(pixels.clone(), factor)?;
+        let low = reduced(pixels.ok_or_else(no_pixels)?.clone(), factor)?;
         let [_, frames, c, h, w] = low.dims();
         Ok(Some(LowResolution {
             augmentation: self.augmentation(drawn, frames, [c, h, w])?,
@@ -327,9 +278,10 @@ impl Preparation {
         &self,
         networks: &Networks,
         drawn: &[Drawn],
-        pixels: &Tensor<5>,
+        pixels: Option<&Tensor<5>>,
     ) -> Result<(Words, Option<Tensor<4>>, Option<Tensor<2>>)> {
         if self.stage == TrainingStage::Svd {
+            let pixels = pixels.ok_or_else(no_pixels)?;
             let picture = super::picture::condition(self, networks, drawn, pixels)?;
             return Ok((
                 Words::Tokens(picture.tokens),
@@ -339,14 +291,12 @@ impl Preparation {
         }
         let mut all = Vec::new();
         if let Some(tokenizer) = &self.tokenizer {
-            let prompts: Vec<_> = drawn
+            let prompts: Vec<String> = drawn
                 .iter()
                 .enumerate()
-                .map(|(index, (sample, draws))| {
-                    tokenizer.encode(&self.prompt(index, drawn.len(), sample, draws))
-                })
+                .map(|(index, (sample, draws))| self.prompt(index, drawn.len(), sample, draws))
                 .collect();
-            all.push(Words::Text(input_ids(&prompts, &self.device)?));
+            all.push(self.prompt_words(tokenizer, &prompts)?);
         }
         if let Some(config) = &self.preset.labels {
             let labels: Vec<Vec<Option<usize>>> = drawn
@@ -389,6 +339,19 @@ impl Preparation {
             _ => Words::All(all),
         };
         Ok((words, None, None))
+    }
+
+    /// Prompts as tokens where they are cached, else as what the text encoder reads.
+    pub(super) fn prompt_words(&self, tokenizer: &Tokenizer, prompts: &[String]) -> Result<Words> {
+        if let Some(cache) = &self.prompts {
+            let (values, shape) = cache.prompts(prompts)?;
+            return Ok(Words::Tokens(self.tensor(values, shape)));
+        }
+        let ids: Vec<_> = prompts
+            .iter()
+            .map(|prompt| tokenizer.encode(prompt))
+            .collect();
+        Ok(Words::Text(input_ids(&ids, &self.device)?))
     }
 
     fn prompt(&self, index: usize, batch: usize, sample: &Sample, draws: &Draws) -> String {
@@ -470,7 +433,7 @@ fn chosen(probabilities: &[f64], draw: f64) -> usize {
     probabilities.len().saturating_sub(1)
 }
 
-fn check_multiple([height, width]: [usize; 2], factor: usize) -> Result<()> {
+pub(super) fn check_multiple([height, width]: [usize; 2], factor: usize) -> Result<()> {
     if height % factor == 0 && width % factor == 0 {
         return Ok(());
     }

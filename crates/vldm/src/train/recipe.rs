@@ -1,6 +1,6 @@
 //! What a run is: a TOML file.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +38,8 @@ pub struct Recipe {
     pub data: DataConfig,
     /// What is never learnt from, for measuring.
     pub held_out: Option<DataConfig>,
+    /// A folder of latents that `vldm data encode` made of `data` and `held_out`.
+    pub cache: Option<PathBuf>,
     /// How clips become batches.
     pub batch: BatchConfig,
     /// How batches are read ahead.
@@ -79,6 +81,16 @@ pub enum WorkingType {
     F32,
     /// 16 bits, with the range of 32.
     Bf16,
+}
+
+impl WorkingType {
+    /// What recipes call it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+        }
+    }
 }
 
 /// How clips become batches.
@@ -389,7 +401,11 @@ impl Recipe {
         self.optimizer.validate()?;
         self.schedule().validate()?;
         self.discriminator().validate()?;
-        self.preset().map(|_| ())
+        let preset = self.preset()?;
+        match self.cache {
+            Some(_) => super::cache::check(self, &preset),
+            None => Ok(()),
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::{Instant, SystemTime};
 use burn::tensor::{DType, Device};
 
 use super::adversarial::adversarial_pass;
+use super::cache::{LatentCache, open_source};
 use super::checkpoint::{self, State};
 use super::draws::Draws;
 use super::evaluate::HeldOut;
@@ -129,7 +130,9 @@ impl Run {
         out: &Path,
         (device, resumed): (&Device, Option<(PathBuf, State)>),
     ) -> Result<Self> {
-        let (networks, preparation) = build::for_recipe(&recipe, device)?;
+        let (networks, mut preparation) = build::for_recipe(&recipe, device)?;
+        let cache = LatentCache::of_recipe(&recipe, &preparation.preset, &networks)?.map(Arc::new);
+        preparation.prompts = cache.clone().filter(|cache| cache.has_prompts());
         let settings = (recipe.optimizer, recipe.schedule());
         let mut learner = preparation.learner(networks, settings);
         if learner.learning() == 0 {
@@ -139,8 +142,10 @@ impl Run {
             )));
         }
         let (state, outputs) = begin(&recipe, out, (&mut learner, resumed))?;
-        let source = recipe.data.open()?;
-        let order = Order::new(&*source, &recipe.order(&preparation.preset)?)?;
+        let order = recipe.order(&preparation.preset)?;
+        let open = |config| open_source(cache.as_ref(), config, &order);
+        let source = open(&recipe.data)?;
+        let order = Order::new(&*source, &order)?;
         let data = order.report().clone();
         let settings = &recipe.loader;
         let loader = Loader::start(Arc::clone(&source), Arc::new(order), state.batch, settings)?;
@@ -152,7 +157,7 @@ impl Run {
         };
         let held_out = match (&recipe.held_out, recipe.evaluation.every) {
             (Some(config), every) if every > 0 => {
-                Some(HeldOut::read(config.open()?, &recipe, &preparation)?)
+                Some(HeldOut::read(open(config)?, &recipe, &preparation)?)
             }
             _ => None,
         };

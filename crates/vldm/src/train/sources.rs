@@ -97,5 +97,6 @@ fn blank([height, width]: [u32; 2]) -> Result<Sample> {
         caption: None,
         labels: BTreeMap::new(),
         boxes: vec![Vec::new()],
+        encoded: None,
     })
 }

@@ -21,7 +21,8 @@ use vldm_media::Fps;
 pub(super) use listing::{Candidate, Listing};
 
 use super::annotations::Annotations;
-use super::file::read_window;
+use super::file::{describe_window, read_window, unreadable};
+use super::record::Fingerprint;
 use super::sample::{ClipInfo, ClipSource, Placement, Sample, Skipped, Window};
 use crate::error::Result;
 
@@ -65,6 +66,17 @@ impl ClipSource for FolderSource {
         let clip = &self.clips[index];
         let known = (&clip.info, &clip.annotations);
         read_window(&clip.path, known, window, (placement, self.picture_fps))
+    }
+
+    fn describe(&self, index: usize, window: &Window, placement: Placement) -> Result<Sample> {
+        let clip = &self.clips[index];
+        describe_window((&clip.info, &clip.annotations), window, placement)
+    }
+
+    fn identity(&self, index: usize) -> Result<String> {
+        let clip = &self.clips[index];
+        let file = Fingerprint::of(&clip.path).map_err(|error| unreadable(&clip.path, &error))?;
+        Ok(file.with(&clip.info))
     }
 
     fn skipped(&self) -> &[Skipped] {

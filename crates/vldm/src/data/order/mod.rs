@@ -123,6 +123,12 @@ impl Order {
         &self.report
     }
 
+    /// Each window that has clips, and these by their index in the source.
+    pub fn groups(&self) -> impl Iterator<Item = (&Window, &[usize])> {
+        let groups = self.groups.iter();
+        groups.map(|group| (&group.window, group.clips.as_slice()))
+    }
+
     /// Samples in each batch.
     #[must_use]
     pub fn batch_size(&self) -> usize {

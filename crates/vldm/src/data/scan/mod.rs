@@ -22,6 +22,7 @@ use vldm_media::{Fps, Frame};
 pub use targets::DataKind;
 
 use preview::Previews;
+pub(crate) use read::hash;
 use read::{Outcome, read};
 use targets::{Target, Targets};
 

@@ -164,7 +164,7 @@ fn small(frame: &Frame) -> Result<Frame> {
 }
 
 /// SHA-256 of a file, or of the files of a folder in the order of their names.
-fn hash(path: &Path) -> Result<String> {
+pub(crate) fn hash(path: &Path) -> Result<String> {
     let mut hasher = Sha256::new();
     feed(path, &mut hasher).map_err(|error| unreadable(path, &error))?;
     let digest = hasher.finalize();

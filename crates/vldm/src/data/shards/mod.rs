@@ -19,7 +19,7 @@ pub(super) use index::{Entry, Index};
 pub(super) use member::Member;
 
 use super::annotations::Annotations;
-use super::file::{clip_info, read_window};
+use super::file::{clip_info, describe_window, read_window};
 use super::loader::BrokenPolicy;
 use super::record::{Decoded, Known};
 use super::sample::{ClipInfo, ClipSource, Placement, Sample, Skipped, Window};
@@ -145,6 +145,16 @@ impl ClipSource for ShardSource {
         let file = clip.member.copy_out()?;
         read_window(file.path(), known, window, (placement, Fps::FILM))
             .map_err(|error| clip.member.named(error))
+    }
+
+    fn describe(&self, index: usize, window: &Window, placement: Placement) -> Result<Sample> {
+        let clip = &self.clips[index];
+        describe_window((&clip.info, &clip.annotations), window, placement)
+    }
+
+    fn identity(&self, index: usize) -> Result<String> {
+        let clip = &self.clips[index];
+        Ok(clip.member.fingerprint().with(&clip.info))
     }
 
     fn skipped(&self) -> &[Skipped] {

@@ -181,6 +181,7 @@ impl ClipSource for Imagined {
             caption: None,
             labels: Default::default(),
             boxes: vec![vec![]; window.frames],
+            encoded: None,
         })
     }
 }
