@@ -39,6 +39,7 @@ fn help_lists_every_flag() {
         "--model",
         "--image",
         "--temporal",
+        "--lora",
         "--width",
         "--height",
         "--frames",

@@ -17,4 +17,5 @@ mod interrupt;
 mod support;
 mod temporal;
 mod train;
+mod train_memory;
 mod verify;

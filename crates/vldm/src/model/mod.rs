@@ -19,6 +19,7 @@ use burn::tensor::{DType, Device};
 pub use load::LoadSettings;
 pub use noise::NoiseDescription;
 pub use save::{SaveSettings, save, save_temporal};
+pub(crate) use save::{Unchanged, save_beside};
 pub use stack::{STACK_FORMAT, StackConfig, StageConfig, UsualSettings};
 
 use crate::autoencoder::{

@@ -23,7 +23,7 @@ use crate::preset::{ContextFrames, Preset};
 use crate::text::{Tokenizer, input_ids};
 
 /// Frames that go through the encoder at once.
-const ENCODED_AT_ONCE: usize = 8;
+pub(super) const ENCODED_AT_ONCE: usize = 8;
 
 /// Makes examples of samples, as a recipe says.
 #[derive(Debug)]
