@@ -7,6 +7,7 @@ use anyhow::Context;
 use burn::tensor::{DType, Device};
 use clap::{Args, ValueEnum};
 use vldm::diffusion::Parameterization;
+use vldm::lora::{LoraFile, merge};
 use vldm::model::{LoadSettings, Model, ModelDescription};
 use vldm::preset::Preset;
 use vldm::train::{Recipe, WorkingType};
@@ -87,6 +88,11 @@ pub(crate) struct WeightsArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) temporal: Option<PathBuf>,
 
+    /// Low-rank adapters to add to the weights: a safetensors file of diffusers, peft, kohya's
+    /// scripts or `vldm train`, and how strongly (1 unless given). May be given several times.
+    #[arg(long, value_name = "FILE[:SCALE]", value_parser = lora)]
+    pub(crate) lora: Vec<(PathBuf, f64)>,
+
     /// What the network predicts, where the model does not say or says it wrongly.
     #[arg(long, value_name = "TYPE")]
     pub(crate) prediction_type: Option<Prediction>,
@@ -94,6 +100,23 @@ pub(crate) struct WeightsArgs {
     /// Seed of the random weights that a preset gets in place of a model.
     #[arg(long, value_name = "SEED", default_value_t = 0)]
     pub(crate) weights_seed: u64,
+}
+
+/// `FILE`, or `FILE:0.7`; a file whose name ends so goes first.
+fn lora(text: &str) -> Result<(PathBuf, f64), String> {
+    let whole = || (PathBuf::from(text), 1.0);
+    if Path::new(text).is_file() {
+        return Ok(whole());
+    }
+    match text.rsplit_once(':') {
+        Some((path, scale)) if !scale.contains(['/', '\\']) => match scale.parse::<f64>() {
+            Ok(scale) if scale.is_finite() => Ok((path.into(), scale)),
+            _ => Err(format!(
+                "expected a number after the colon, not \"{scale}\""
+            )),
+        },
+        _ => Ok(whole()),
+    }
 }
 
 /// A preset stands for a model with random weights; a folder or file of that name goes first.
@@ -139,11 +162,17 @@ impl WeightsArgs {
         verbose: bool,
     ) -> vldm::Result<Model> {
         let bar = Bar::spinner(format!("loading {}", description.path.display()));
-        let model = description.load(&LoadSettings {
+        let mut model = description.load(&LoadSettings {
             device,
             dtype,
             temporal: self.temporal.clone(),
         })?;
+        for (path, scale) in &self.lora {
+            let report = merge(&mut model, &LoraFile::open(path)?, *scale)?;
+            if verbose {
+                complain("adapter", report);
+            }
+        }
         drop(bar);
         for report in &model.reports {
             if verbose {

@@ -8,13 +8,15 @@
 
 mod training {
     pub(crate) mod case;
+    pub(crate) mod lora;
     pub(crate) mod steps;
 }
 
 use training::case::Case;
+use training::lora;
 use training::steps::{ExampleParts, diffusion, first_step};
 use vldm::diffusion::Parameterization::{Epsilon, V};
-use vldm::diffusion::{BetaRange, NoiseScheduleConfig};
+use vldm::diffusion::{BetaRange, NoiseSchedule, NoiseScheduleConfig, Preconditioning};
 use vldm::train::{AdversarialConfig, AdversarialStage};
 
 fn scaled_linear(beta_start: f64, beta_end: f64) -> NoiseScheduleConfig {
@@ -167,6 +169,30 @@ fn dreambooth() {
         &learns,
         &parts,
     );
+}
+
+fn dreambooth_noise() -> (Preconditioning, ExampleParts) {
+    let preconditioning = Preconditioning {
+        parameterization: Epsilon,
+        schedule: NoiseSchedule::new(schedule(STABLE_DIFFUSION)).unwrap(),
+    };
+    let parts = ExampleParts {
+        frame_weights: Some(vec![1.0, 1.0]),
+        ..ExampleParts::default()
+    };
+    (preconditioning, parts)
+}
+
+#[test]
+fn low_rank_adapters() {
+    let (preconditioning, parts) = dreambooth_noise();
+    lora::ten_steps(&preconditioning, &parts);
+}
+
+#[test]
+fn an_adapter_of_diffusers_is_merged() {
+    let (preconditioning, parts) = dreambooth_noise();
+    lora::merged(&preconditioning, &parts);
 }
 
 const PLAIN: AdversarialConfig = AdversarialConfig {

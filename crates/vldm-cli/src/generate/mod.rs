@@ -116,6 +116,7 @@ fn metadata(args: &GenerateArgs, job: &Job, sample: usize, seed: u64) -> serde_j
         "model": job.model_path,
         "kind": job.kind,
         "temporal": job.temporal,
+        "lora": args.weights.lora,
         "image": args.image,
         "initial_latents": args.initial_latents,
         "device": args.compute.device.to_string(),

@@ -1,19 +1,18 @@
 //! What a run says on the terminal.
 
 use vldm::train::report::{EvaluationRecord, StepRecord};
-use vldm::train::{OverfitReport, Summary, TrainingStage};
+use vldm::train::{OverfitReport, Summary, TrainingStage, machine_memory};
 
 use crate::bytes::Bytes;
 
 /// What a run is about to do.
 pub(super) fn summary(summary: &Summary) -> String {
     let mut text = format!(
-        "{}: {} parameters learn, {} do not; {} for parameters and optimiser, activations come on \
-         top\n{}",
+        "{}: {} parameters learn, {} do not\n{}\n{}",
         summary.stage.name(),
         thousands(summary.learning),
         thousands(summary.frozen),
-        Bytes(summary.state_bytes as u64),
+        memory(summary),
         summary.data,
     );
     if summary.done > 0 {
@@ -21,6 +20,29 @@ pub(super) fn summary(summary: &Summary) -> String {
             "\ngoing on after step {} of {}",
             summary.done, summary.steps
         );
+    }
+    text
+}
+
+/// The expected memory, and what the other kind of pass would take.
+fn memory(summary: &Summary) -> String {
+    let memory = &summary.memory;
+    let mut text = format!(
+        "memory: about {}, of which {} for parameters and optimiser",
+        Bytes(memory.peak(summary.by_block)),
+        Bytes(memory.state),
+    );
+    if memory.by_block.is_some() {
+        let other = Bytes(memory.peak(!summary.by_block));
+        text += &match summary.by_block {
+            true => {
+                format!("; activations are computed again block by block, {other} without that")
+            }
+            false => format!("; {other} with activation_checkpointing = true"),
+        };
+    }
+    if let Some(machine) = machine_memory().filter(|&most| memory.peak(summary.by_block) > most) {
+        text += &format!("; this machine has {}: expect it to fail", Bytes(machine));
     }
     text
 }

@@ -40,6 +40,7 @@ fn help_lists_every_flag() {
         "--model",
         "--image",
         "--temporal",
+        "--lora",
         "--width",
         "--height",
         "--frames",

@@ -18,4 +18,5 @@ mod interrupt;
 mod support;
 mod temporal;
 mod train;
+mod train_memory;
 mod verify;

@@ -17,9 +17,10 @@ pub mod single_file;
 mod values;
 
 pub use error::{CheckpointError, Mismatch, Misshapen, Missing};
-pub(crate) use load::Path as ModulePath;
 pub use load::{LoadOptions, LoadReport, count_parameters, load, parameters};
+pub(crate) use load::{Path as ModulePath, shape_in_file};
 pub use mapped::Weights;
+pub(crate) use save::{LazyTensor, write_lazily};
 pub use save::{Metadata, SaveOptions, save, write_atomically, write_tensors};
 pub(crate) use values::for_each_run;
 

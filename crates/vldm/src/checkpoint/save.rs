@@ -173,15 +173,39 @@ pub fn write_tensors(
     tensors: &[(String, TensorData)],
     metadata: &BTreeMap<String, String>,
 ) -> Result<()> {
+    let tensors = tensors.iter().map(|(name, data)| LazyTensor {
+        name: name.clone(),
+        shape: data.shape().to_vec(),
+        dtype: data.dtype(),
+        values: Box::new(|| data.clone()),
+    });
+    write_lazily(path, tensors.collect(), metadata)
+}
+
+/// A tensor whose values are made when they are written.
+pub(crate) struct LazyTensor<'a> {
+    pub(crate) name: String,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) dtype: DType,
+    /// In row-major order.
+    pub(crate) values: Box<dyn FnOnce() -> TensorData + 'a>,
+}
+
+/// As [`write_tensors`], with the values of one tensor at a time.
+pub(crate) fn write_lazily(
+    path: &Path,
+    tensors: Vec<LazyTensor>,
+    metadata: &BTreeMap<String, String>,
+) -> Result<()> {
     let mut entries = Vec::new();
-    for (name, data) in tensors {
-        let dtype = values::file_dtype(data.dtype()).ok_or_else(|| CheckpointError::Save {
-            name: name.clone(),
-            problem: format!("safetensors has no type {}", data.dtype().name()),
+    for tensor in &tensors {
+        let dtype = values::file_dtype(tensor.dtype).ok_or_else(|| CheckpointError::Save {
+            name: tensor.name.clone(),
+            problem: format!("safetensors has no type {}", tensor.dtype.name()),
         })?;
         entries.push(Planned {
-            name: name.clone(),
-            shape: data.shape().to_vec(),
+            name: tensor.name.clone(),
+            shape: tensor.shape.clone(),
             dtype,
             transform: Transform::None,
         });
@@ -192,8 +216,8 @@ pub fn write_tensors(
         out.write_all(&header(&entries, metadata)?)
             .map_err(failed)?;
         tensors
-            .iter()
-            .try_for_each(|(_, data)| out.write_all(data.bytes()))
+            .into_iter()
+            .try_for_each(|tensor| out.write_all((tensor.values)().bytes()))
             .map_err(failed)
     })?;
     verify(path)

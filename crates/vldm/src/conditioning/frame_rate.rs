@@ -75,7 +75,7 @@ impl FrameRateEncoder {
 
     /// # Shapes
     /// - `regime`: `[batch]`, counted from 0, the coarsest first
-    /// - `fps`: `[batch]`, frames per second that are interpolated to
+    /// - `fps`: `[batch]`, frames per second that are interpolated to, in f32
     /// - returns: `[batch, tokens, width]`
     pub fn forward(&self, regime: Tensor<1, Int>, fps: Tensor<1>) -> Tensor<3> {
         let [batch] = regime.dims();
@@ -83,7 +83,8 @@ impl FrameRateEncoder {
         let Some(rate) = &self.rate else {
             return regime;
         };
-        let rate = rate.forward(sinusoidal(fps, CODE)); // [batch, width]
+        let code = sinusoidal(fps, CODE).cast(regime.dtype());
+        let rate = rate.forward(code); // [batch, width]
         Tensor::cat(vec![regime, rate.unsqueeze_dim(1)], 1)
     }
 }

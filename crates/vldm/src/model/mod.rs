@@ -21,6 +21,7 @@ pub use assemble::assemble;
 pub use load::{LoadSettings, load_temporal};
 pub use noise::NoiseDescription;
 pub use save::{SaveSettings, save, save_temporal};
+pub(crate) use save::{Unchanged, save_beside};
 pub use stack::{STACK_FORMAT, StackConfig, StageConfig, UsualSettings};
 
 use crate::autoencoder::{

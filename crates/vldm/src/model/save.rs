@@ -62,6 +62,28 @@ impl<S: KeyMap, T: KeyMap> KeyMap for BothKeys<S, T> {
 /// # Errors
 /// When `out` exists and is not empty, or the disk refuses; nothing is left under `out` then.
 pub fn save(model: &Model, out: &Path, settings: &SaveSettings) -> Result<()> {
+    save_beside(model, out, (settings, None))
+}
+
+/// What of a model has not changed since it was last saved.
+pub(crate) struct Unchanged<'a> {
+    /// The folder of that time.
+    pub(crate) folder: &'a Path,
+    /// Whether a network has not changed: `unet`, `temporal`, `autoencoder`, `temporal_decoder`,
+    /// `text_encoder`, `image_encoder` or `conditions`.
+    pub(crate) is: &'a dyn Fn(&str) -> bool,
+}
+
+/// As [`save`]; files of networks that have not changed are another name of the same file (a hard
+/// link) where the file system permits, and written anew where it does not.
+///
+/// # Errors
+/// Those of [`save`].
+pub(crate) fn save_beside(
+    model: &Model,
+    out: &Path,
+    (settings, unchanged): (&SaveSettings, Option<Unchanged>),
+) -> Result<()> {
     if out
         .read_dir()
         .is_ok_and(|mut entries| entries.next().is_some())
@@ -85,6 +107,7 @@ pub fn save(model: &Model, out: &Path, settings: &SaveSettings) -> Result<()> {
     Writer {
         root: temporary.path().to_path_buf(),
         settings,
+        unchanged,
         index: Map::new(),
     }
     .model(model)?;
@@ -133,6 +156,7 @@ fn is_svd_decoder(config: &AutoencoderConfig, temporal: &TemporalDecoderConfig) 
 struct Writer<'a> {
     root: PathBuf,
     settings: &'a SaveSettings,
+    unchanged: Option<Unchanged<'a>>,
     index: Map<String, Value>,
 }
 
@@ -171,7 +195,7 @@ impl Writer<'_> {
         {
             let keys = ClipTextKeys { prefixed: true };
             self.part(
-                ("text_encoder", name),
+                ("text_encoder", name, &["text_encoder"]),
                 to_foreign::clip_text(config),
                 encoder,
                 &keys,
@@ -191,7 +215,7 @@ impl Writer<'_> {
             let class = "CLIPVisionModelWithProjection";
             let keys = ClipTextKeys { prefixed: true };
             self.part(
-                ("image_encoder", name),
+                ("image_encoder", name, &["image_encoder"]),
                 to_foreign::clip_vision(config),
                 encoder,
                 &keys,
@@ -202,7 +226,8 @@ impl Writer<'_> {
         if let (Some(encoders), Some(config)) = (&model.conditions, &model.description.conditions) {
             let config = serde_json::to_value(config)
                 .map_err(|error| Error::Config(format!("encoders of conditions: {error}")))?;
-            self.part((CONDITIONS, name), config, encoders, &Identity)?;
+            let networks = &["conditions"];
+            self.part((CONDITIONS, name, networks), config, encoders, &Identity)?;
         }
         Ok(())
     }
@@ -234,17 +259,20 @@ impl Writer<'_> {
                     spatial: UNetKeys::spatial(),
                     temporal: UNetKeys::temporal(),
                 };
-                self.part(("unet", name), config, &both, &keys)
+                let networks = &["unet", "temporal"];
+                self.part(("unet", name, networks), config, &both, &keys)
             }
             (layers, _) => {
                 let keys = UNetKeys::image(match part.config.projection {
                     ProjectionLayout::Linear => Projection::Linear,
                     ProjectionLayout::Convolution => Projection::Convolution,
                 });
-                self.part(("unet", name), config, &part.unet, &keys)?;
+                self.part(("unet", name, &["unet"]), config, &part.unet, &keys)?;
                 if let (Some(layers), Some(config)) = (layers, &part.temporal_config) {
-                    let path = self.root.join(KEY_FRAMES);
-                    save_temporal(layers, config, &path, self.settings.dtype)?;
+                    if !self.linked(KEY_FRAMES, &["temporal"])? {
+                        let path = self.root.join(KEY_FRAMES);
+                        save_temporal(layers, config, &path, self.settings.dtype)?;
+                    }
                 }
                 Ok(())
             }
@@ -273,11 +301,13 @@ impl Writer<'_> {
                     spatial: AutoencoderKeys::Spatial,
                     temporal: AutoencoderKeys::Temporal,
                 };
-                self.part(("vae", name), config, &both, &keys)
+                let networks = &["autoencoder", "temporal_decoder"];
+                self.part(("vae", name, networks), config, &both, &keys)
             }
             None => {
                 let keys = AutoencoderKeys::Image(AttentionNames::Current);
-                self.part(("vae", name), config, &part.autoencoder, &keys)
+                let networks = &["autoencoder"];
+                self.part(("vae", name, networks), config, &part.autoencoder, &keys)
             }
         }
     }
@@ -304,12 +334,15 @@ impl Writer<'_> {
 
     fn part<M: Module>(
         &mut self,
-        (folder, name): (&str, &str),
+        (folder, name, networks): (&str, &str, &[&str]),
         config: Value,
         module: &M,
         keys: &dyn KeyMap,
     ) -> Result<()> {
         self.json(&format!("{folder}/config.json"), &config)?;
+        if self.linked(&format!("{folder}/{name}"), networks)? {
+            return Ok(());
+        }
         let options = SaveOptions {
             dtype: self.settings.dtype,
             metadata: Metadata::default(),
@@ -317,6 +350,29 @@ impl Writer<'_> {
         };
         save_module(module, &self.root.join(folder).join(name), keys, &options)?;
         Ok(())
+    }
+
+    /// Links a file that holds these networks, if none of them has changed.
+    fn linked(&self, name: &str, networks: &[&str]) -> Result<bool> {
+        let Some(unchanged) = &self.unchanged else {
+            return Ok(false);
+        };
+        if !networks.iter().all(|network| (unchanged.is)(network)) {
+            return Ok(false);
+        }
+        let path = self.root.join(name);
+        let folder = path.parent().unwrap_or(&self.root);
+        let failed = |error| CheckpointError::write(folder, error);
+        std::fs::create_dir_all(folder).map_err(failed)?;
+        if std::fs::hard_link(unchanged.folder.join(name), &path).is_err() {
+            return Ok(false);
+        }
+        // The new name must survive a power cut.
+        #[cfg(unix)]
+        std::fs::File::open(folder)
+            .and_then(|folder| folder.sync_all())
+            .map_err(failed)?;
+        Ok(true)
     }
 
     fn json(&self, name: &str, value: &Value) -> Result<()> {

@@ -72,6 +72,11 @@ impl TransformerBlock {
         }
     }
 
+    /// Whether the first attention reads the context in place of the image.
+    pub(crate) fn reads_context(&self) -> bool {
+        !self.self_attention
+    }
+
     /// # Shapes
     /// - `x`, returns: `[n, tokens, channels]`
     /// - `context`: `[batch, context tokens, context channels]`

@@ -8,8 +8,8 @@ use burn::tensor::{DType, Device};
 use super::stage::StageModel;
 use crate::error::{Error, Result};
 use crate::model::{
-    LoadSettings, Model, ModelDescription, StackConfig, StageConfig, UsualSettings, VideoAutoencoder,
-    load_temporal,
+    LoadSettings, Model, ModelDescription, StackConfig, StageConfig, UsualSettings,
+    VideoAutoencoder, load_temporal,
 };
 use crate::preset::{Preset, Stage};
 
@@ -198,7 +198,12 @@ impl StageLoader {
     /// # Errors
     /// As [`StageLoader::load`]; [`Error::Input`] when there is no autoencoder.
     pub fn autoencoder(&mut self, stack: &StackDescription) -> Result<VideoAutoencoder> {
-        let latents = [Stage::Decoder, Stage::KeyFrames, Stage::Prediction, Stage::Image];
+        let latents = [
+            Stage::Decoder,
+            Stage::KeyFrames,
+            Stage::Prediction,
+            Stage::Image,
+        ];
         let description = latents.into_iter().find_map(|stage| {
             let description = stack.stage(stage)?;
             description.model.autoencoder.as_ref().map(|_| description)

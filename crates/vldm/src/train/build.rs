@@ -8,6 +8,7 @@ use burn::tensor::{DType, Device};
 use serde::{Deserialize, Serialize};
 
 use super::discriminator::Discriminator;
+use super::lora::Lora;
 use super::networks::Networks;
 use super::prepare::Preparation;
 use super::recipe::Recipe;
@@ -85,6 +86,7 @@ pub fn fresh_networks(preset: &Preset, seed: u64, device: &Device) -> Networks {
             }),
         discriminator: None,
         perceptual: None,
+        lora: None,
     }
 }
 
@@ -112,6 +114,7 @@ pub fn networks_of(model: Model) -> Networks {
         temporal_decoder,
         discriminator: None,
         perceptual: None,
+        lora: None,
     }
 }
 
@@ -163,6 +166,15 @@ pub(crate) fn for_recipe(recipe: &Recipe, device: &Device) -> Result<(Networks, 
     let mut preset = recipe.preset()?;
     let mut networks = networks(&mut preset, &recipe.start, recipe.seed, device)?;
     fit_stage(&mut networks, &preset, recipe, device)?;
+    if let Some(lora) = &recipe.lora {
+        let (learns, init) = (
+            recipe.adapted(&preset),
+            Init::new(device, recipe.seed.wrapping_add(8)),
+        );
+        let unet = preset.unet.as_ref();
+        let unet = unet.ok_or_else(|| Error::Config("[lora] needs a model with a U-Net".into()))?;
+        Lora::attach(&mut networks, unet, lora, (&learns, &init))?;
+    }
     Ok((networks, Preparation::new(recipe, preset, device)?))
 }
 

@@ -4,18 +4,20 @@
 //! ```text
 //! OUT/checkpoints/step-00001000/   a model's folder, with the averaged parameters
 //!     unet/ vae/ temporal/ conditions/ …
+//!     lora.safetensors                 adapters alone, averaged, where the run has any
 //!     training/weights.safetensors     parameters that learn, as they are
 //!     training/optimizer.safetensors   first/NAME, second/NAME, average/NAME
 //!     training/state.json              step, place in the data, recipe, counts
 //! ```
 //!
-//! A checkpoint is written beside its place and renamed when it is complete and synced.
+//! A checkpoint is written beside its place and renamed when it is complete and synced. Files of
+//! networks that do not learn are hard links to those of the checkpoint before.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
-use burn::tensor::{DType, Tensor, TensorData};
+use burn::tensor::{DType, Tensor};
 use serde::{Deserialize, Serialize};
 use vldm_kernels::{Moments, from_memory_order, memory_order, memory_order_of};
 
@@ -23,9 +25,11 @@ use super::learner::Learner;
 use super::networks::Networks;
 use super::optimizer::Slot;
 use super::recipe::CheckpointConfig;
-use crate::checkpoint::{CheckpointError, ModulePath, Weights, write_atomically, write_tensors};
+use crate::checkpoint::{
+    CheckpointError, LazyTensor, ModulePath, Weights, write_atomically, write_lazily,
+};
 use crate::error::{Error, Result};
-use crate::model::{Model, SaveSettings, save};
+use crate::model::{Model, SaveSettings, Unchanged, save_beside};
 
 const FORMAT: u32 = 1;
 
@@ -50,6 +54,9 @@ pub(crate) struct State {
     pub(crate) recipe: String,
     /// Sum of squares of every frozen parameter, by part: what must never move.
     pub(crate) frozen: BTreeMap<String, f64>,
+    /// Whether passes keep the activations of one block at a time.
+    #[serde(default)]
+    pub(crate) by_block: bool,
 }
 
 impl State {
@@ -64,6 +71,7 @@ impl State {
             held_out: None,
             recipe,
             frozen,
+            by_block: false,
         }
     }
 }
@@ -131,11 +139,44 @@ pub(crate) fn read_state(checkpoint: &Path) -> Result<State> {
     Ok(state)
 }
 
+/// The last checkpoint of a run, and the networks whose files in it are those of the next one: they
+/// do not learn and are what they were.
+pub(crate) struct Before {
+    folder: PathBuf,
+    unchanged: BTreeSet<&'static str>,
+}
+
+impl Before {
+    /// `None` where there is no checkpoint yet.
+    pub(crate) fn find(out: &Path, learner: &Learner, now: &State) -> Option<Self> {
+        let (_, folder) = list(out).pop()?;
+        let then = read_state(&folder).ok()?;
+        let learning = learner.learning_networks();
+        let networks = [
+            "unet",
+            "temporal",
+            "autoencoder",
+            "temporal_decoder",
+            "text_encoder",
+            "image_encoder",
+            "conditions",
+        ];
+        let is_same = |network: &&str| {
+            let sums = [&now.frozen, &then.frozen].map(|sums| sums.get(*network));
+            !learning.contains(*network) && sums[0] == sums[1]
+        };
+        Some(Self {
+            folder,
+            unchanged: networks.into_iter().filter(is_same).collect(),
+        })
+    }
+}
+
 /// Writes a checkpoint: the model, and what `fill` puts beside it. It has its name only when it is
 /// complete.
 pub(crate) fn write(
     path: &Path,
-    model: &Model,
+    (model, before): (&Model, Option<Before>),
     fill: impl FnOnce(&Path) -> Result<()>,
 ) -> Result<()> {
     let failed = |path: &Path, error| Error::from(CheckpointError::write(path, error));
@@ -151,7 +192,16 @@ pub(crate) fn write(
         dtype: DType::F32,
         max_shard_bytes: None,
     };
-    save(model, &inside, &settings)?;
+    let is_unchanged = |network: &str| {
+        before
+            .as_ref()
+            .is_some_and(|before| before.unchanged.contains(network))
+    };
+    let unchanged = before.as_ref().map(|before| Unchanged {
+        folder: &before.folder,
+        is: &is_unchanged,
+    });
+    save_beside(model, &inside, (&settings, unchanged))?;
     fill(&inside)?;
     std::fs::rename(&inside, path).map_err(|error| failed(path, error))?;
     // The name itself must survive a power cut, too.
@@ -186,8 +236,8 @@ pub(crate) fn write_training(folder: &Path, learner: &Learner, state: &State) ->
     std::fs::create_dir_all(&folder).map_err(|error| CheckpointError::write(&folder, error))?;
     let (weights, optimizer) = tensors(learner);
     let metadata = BTreeMap::from([("vldm.step".to_owned(), state.step.to_string())]);
-    write_tensors(&folder.join("weights.safetensors"), &weights, &metadata)?;
-    write_tensors(&folder.join("optimizer.safetensors"), &optimizer, &metadata)?;
+    write_lazily(&folder.join("weights.safetensors"), weights, &metadata)?;
+    write_lazily(&folder.join("optimizer.safetensors"), optimizer, &metadata)?;
     let path = folder.join("state.json");
     let text = serde_json::to_string_pretty(state)
         .map_err(|error| Error::Config(format!("the training state: {error}")))?;
@@ -198,7 +248,7 @@ pub(crate) fn write_training(folder: &Path, learner: &Learner, state: &State) ->
     Ok(())
 }
 
-type Tensors = Vec<(String, TensorData)>;
+type Tensors = Vec<LazyTensor<'static>>;
 
 /// Parameters that learn, and their optimiser's tensors, all with the parameters' shapes.
 fn tensors(learner: &Learner) -> (Tensors, Tensors) {
@@ -225,10 +275,19 @@ fn tensors(learner: &Learner) -> (Tensors, Tensors) {
             }
             let name = self.path.name();
             let value = value.without_autodiff();
+            let (shape, dtype) = (value.dims().to_vec(), value.dtype());
+            let lazy = |name, values| LazyTensor {
+                name,
+                shape: shape.clone(),
+                dtype,
+                values,
+            };
             if let Some(slot) = self.slots.get(&name) {
                 let mut put = |kind: &str, flat: &Tensor<1>| {
-                    let data = from_memory_order(flat.clone(), &value).into_data();
-                    self.optimizer.push((format!("{kind}/{name}"), data));
+                    let (flat, like) = (flat.clone(), value.clone());
+                    let values = move || from_memory_order(flat, &like).into_data();
+                    let tensor = lazy(format!("{kind}/{name}"), Box::new(values));
+                    self.optimizer.push(tensor);
                 };
                 put("first", &slot.moments.first);
                 put("second", &slot.moments.second);
@@ -236,7 +295,8 @@ fn tensors(learner: &Learner) -> (Tensors, Tensors) {
                     put("average", average);
                 }
             }
-            self.weights.push((name, value.into_data()));
+            self.weights
+                .push(lazy(name, Box::new(move || value.into_data())));
         }
     }
 

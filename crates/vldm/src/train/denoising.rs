@@ -15,7 +15,7 @@ use crate::diffusion::{NoiseLevel, Parameterization, Preconditioning};
 use crate::error::{Error, Result};
 use crate::layout::{fold_frames, images_to_channels_last, unfold_frames};
 use crate::nn::temporal::TemporalContext;
-use crate::unet::{UNetInput, Vector};
+use crate::unet::{UNet, UNetInput, Vector};
 
 /// A prediction that can be differentiated, beside what it should have been.
 #[derive(Debug)]
@@ -37,28 +37,35 @@ pub fn predict(
     preconditioning: &Preconditioning,
     example: &Example,
 ) -> Result<Prediction> {
-    let unet = networks.unet.as_ref().ok_or_else(|| missing("a U-Net"))?;
+    let unet = unet_of(networks)?;
+    let (input, time) = training_input(networks, preconditioning, example)?;
+    let output = match (&networks.temporal, time) {
+        (Some(temporal), Some(time)) => unet.forward_video(input, temporal, &time),
+        _ => unet.forward(input),
+    };
+    Ok(Prediction::new(output, preconditioning, example))
+}
+
+/// The U-Net that every diffusion stage has.
+///
+/// # Errors
+/// [`Error::Config`] when it is not there.
+pub(crate) fn unet_of(networks: &Networks) -> Result<&UNet> {
+    networks.unet.as_ref().ok_or_else(|| missing("a U-Net"))
+}
+
+/// What the U-Net and its temporal layers are asked about an example.
+pub(crate) fn training_input(
+    networks: &Networks,
+    preconditioning: &Preconditioning,
+    example: &Example,
+) -> Result<(UNetInput, Option<TemporalContext>)> {
     let noisy = Parameterization::noisy_input(
         example.clean.clone(),
         example.noise.clone(),
         &example.levels,
     );
-    let (input, time) =
-        network_input(networks, preconditioning, (example, noisy, &example.levels))?;
-    let output = match (&networks.temporal, time) {
-        (Some(temporal), Some(time)) => unet.forward_video(input, temporal, &time),
-        _ => unet.forward(input),
-    };
-    let target = preconditioning.parameterization.target(
-        example.clean.clone(),
-        example.noise.clone(),
-        &example.levels,
-    );
-    Ok(Prediction {
-        output: output.cast(DType::F32),
-        target: fold_frames(target),
-        weights: example.weights.clone(),
-    })
+    network_input(networks, preconditioning, (example, noisy, &example.levels))
 }
 
 /// What the U-Net and its temporal layers are asked about `noisy`, latents with noise of `levels`
@@ -212,8 +219,7 @@ fn temporal_tokens(
                 .as_ref()
                 .and_then(|encoders| encoders.frame_rate.as_ref())
                 .ok_or_else(|| missing("a frame-rate encoder"))?;
-            let fps = fps.clone().cast(working_dtype(networks));
-            Ok(Some(encoder.forward(regime.clone(), fps)))
+            Ok(Some(encoder.forward(regime.clone(), fps.clone())))
         }
     }
 }
@@ -241,6 +247,25 @@ pub(crate) fn column<const D: usize>(
 }
 
 impl Prediction {
+    /// The network's `output` for an example, `[batch·frames, height, width, channels]`, in any data
+    /// type.
+    pub(crate) fn new(
+        output: Tensor<4>,
+        preconditioning: &Preconditioning,
+        example: &Example,
+    ) -> Self {
+        let target = preconditioning.parameterization.target(
+            example.clean.clone(),
+            example.noise.clone(),
+            &example.levels,
+        );
+        Self {
+            output: output.cast(DType::F32),
+            target: fold_frames(target),
+            weights: example.weights.clone(),
+        }
+    }
+
     /// The loss, and its derivative by the output.
     ///
     /// The sum is taken by the kernel whose order does not depend on anything but the sizes, so a

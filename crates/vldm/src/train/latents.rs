@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::pipeline::frame_to_pixels;
 
 /// Frames that go through the encoder at once.
-const ENCODED_AT_ONCE: usize = 8;
+pub(super) const ENCODED_AT_ONCE: usize = 8;
 
 /// Whether the samples come from a cache: latents, without pictures.
 pub(super) fn is_encoded(drawn: &[Drawn]) -> bool {

@@ -1,12 +1,13 @@
 //! Networks that learn, and the optimiser that moves them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use burn::tensor::DType;
 
+use super::lora::Lora;
 use super::networks::Networks;
 use super::optimizer::{GradientNorms, Optimizer, OptimizerConfig};
-use super::parameters::{accumulate, count_learning, learn};
+use super::parameters::{accumulate, count_learning, learn_with, learning_networks};
 use super::pass::Pass;
 use super::schedule::Schedule;
 
@@ -45,8 +46,9 @@ impl Learner {
         dtype: DType,
         (config, schedule): (OptimizerConfig, Schedule),
     ) -> Self {
+        let lora = networks.lora.clone();
         Self {
-            networks: learn(networks, learns, dtype),
+            networks: learn_with(networks, learns, dtype, lora.as_ref()),
             optimizer: Optimizer::default(),
             config,
             schedule,
@@ -63,6 +65,27 @@ impl Learner {
     #[must_use]
     pub fn averaged(&self, dtype: DType) -> Networks {
         self.optimizer.averaged(self.networks.clone()).frozen(dtype)
+    }
+
+    /// The networks as they are saved: averaged, adapters added, what is frozen in its own data type.
+    pub(crate) fn to_save(&self) -> Networks {
+        self.optimizer.averaged(self.networks.clone()).settled()
+    }
+
+    /// The averaged adapters alone, where there are any.
+    pub(crate) fn adapters(&self) -> Option<Lora> {
+        let lora = self.networks.lora.clone()?;
+        let only = Networks {
+            lora: Some(lora),
+            ..Networks::none()
+        };
+        self.optimizer.averaged(only).lora
+    }
+
+    /// The networks of which anything learns, or has an adapter that does; by the first part of the
+    /// parameters' names.
+    pub(crate) fn learning_networks(&self) -> BTreeSet<String> {
+        learning_networks(&self.networks)
     }
 
     /// How many numbers learn.

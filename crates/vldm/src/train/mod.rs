@@ -8,17 +8,21 @@
 //! Blattmann et al. 2023 (arXiv:2304.08818), sections 3.1–3.4 and appendix H.
 
 mod adversarial;
+mod block_pass;
 mod build;
 pub mod cache;
 mod checkpoint;
 pub mod denoising;
 mod discriminator;
 mod draws;
+mod estimate;
 mod evaluate;
 mod example;
 mod latents;
 mod learner;
+mod lora;
 mod lpips;
+mod memory;
 mod networks;
 mod optimizer;
 mod outputs;
@@ -39,20 +43,23 @@ mod start;
 pub use adversarial::{AdversarialConfig, AdversarialStage, Clips, adversarial_pass};
 pub(crate) use checkpoint::latest_model;
 
+pub use block_pass::block_pass;
 pub use build::{Start, fresh_networks, model_of, networks, networks_of};
 pub use discriminator::{Discriminator, DiscriminatorConfig};
 pub use example::{
     Augmentation, Example, Given, LowResolution, TemporalWords, Words, frame_weights,
 };
 pub use learner::{Learner, StepOutcome};
+pub use lora::{Adapter, Lora, LoraConfig};
 pub use lpips::PerceptualLoss;
+pub use memory::{TrainingMemory, machine_memory};
 pub use networks::Networks;
 pub use optimizer::OptimizerConfig;
 pub use overfit::{OverfitReport, OverfitSettings, overfit_one_clip};
 pub use pass::{Pass, denoising_pass};
 pub use recipe::{
-    BatchConfig, CheckpointConfig, ConditioningConfig, DreamboothConfig, EvaluationConfig, Recipe,
-    SamplesConfig, WorkingType,
+    ActivationCheckpointing, BatchConfig, CheckpointConfig, ConditioningConfig, DreamboothConfig,
+    EvaluationConfig, Recipe, SamplesConfig, WorkingType,
 };
 pub use run::{Event, Run, Summary};
 pub use schedule::{Decay, Schedule};

@@ -4,10 +4,10 @@ use burn::module::Module;
 use burn::tensor::DType;
 
 use super::discriminator::Discriminator;
-use super::parameters::plain;
+use super::lora::Lora;
+use super::parameters::{Reading, plain};
 use crate::autoencoder::{Autoencoder, TemporalDecoderLayers};
 use crate::conditioning::encoders::ConditionEncoders;
-use crate::nn::Cast;
 use crate::perceptual::Perceptual;
 use crate::text::{ClipTextEncoder, ClipVisionEncoder};
 use crate::unet::{TemporalLayers, UNet};
@@ -33,6 +33,8 @@ pub struct Networks {
     pub discriminator: Option<Discriminator>,
     /// Says how different two pictures look; it never learns.
     pub perceptual: Option<Perceptual>,
+    /// What is added to weights of the others.
+    pub lora: Option<Lora>,
 }
 
 impl Networks {
@@ -48,19 +50,48 @@ impl Networks {
             temporal_decoder: None,
             discriminator: None,
             perceptual: None,
+            lora: None,
         }
     }
 
-    /// The same with every parameter read through a cast to `dtype`; gradients flow back to the
-    /// parameters themselves.
+    /// The same with every parameter read through a cast to `dtype`, adapters added; gradients flow
+    /// back to the parameters themselves.
     #[must_use]
     pub fn working(&self, dtype: DType) -> Self {
-        self.clone().map(&mut Cast(dtype))
+        self.read(Reading {
+            tracked: true,
+            ..self.reading(Some(dtype))
+        })
     }
 
-    /// The same for looking only: no gradients, parameters in `dtype`.
+    /// The same for looking only: no gradients, adapters added, parameters in `dtype`.
     #[must_use]
     pub fn frozen(&self, dtype: DType) -> Self {
-        plain(self.clone(), dtype)
+        match self.lora {
+            None => plain(self.clone(), dtype),
+            Some(_) => plain(self.read(self.reading(Some(dtype))), dtype),
+        }
+    }
+
+    /// The same without gradients, adapters added, other parameters as they are.
+    pub(crate) fn settled(&self) -> Self {
+        self.read(self.reading(None))
+    }
+
+    /// How a pass reads these networks' parameters, without a way back.
+    pub(crate) fn reading(&self, dtype: Option<DType>) -> Reading<'_> {
+        Reading {
+            dtype,
+            tracked: false,
+            lora: self.lora.as_ref(),
+        }
+    }
+
+    fn read(&self, mut reading: Reading) -> Self {
+        let networks = Self {
+            lora: None,
+            ..self.clone()
+        };
+        networks.map(&mut reading)
     }
 }

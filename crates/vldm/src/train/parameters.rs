@@ -1,11 +1,13 @@
 //! A module's parameters by name: which of them learn, and their gradients.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{DType, Gradients, Tensor};
 use vldm_kernels::{from_memory_order, memory_order_of};
 
+use super::lora::Lora;
+use super::networks::Networks;
 use crate::checkpoint::ModulePath;
 
 /// Gradients by the parameter's name, each `[elements]` in the order in which its parameter lies
@@ -15,10 +17,21 @@ pub(crate) type NamedGradients = BTreeMap<String, Tensor<1>>;
 /// Prepares a module for training: parameters that `learns` chooses by their names become f32 and
 /// have their gradients computed, all others get the working data type and never do.
 pub(crate) fn learn<M: Module>(module: M, learns: &dyn Fn(&str) -> bool, working: DType) -> M {
+    learn_with(module, learns, working, None)
+}
+
+/// As [`learn`]; weights that have an adapter stay in f32.
+pub(crate) fn learn_with<M: Module>(
+    module: M,
+    learns: &dyn Fn(&str) -> bool,
+    working: DType,
+    lora: Option<&Lora>,
+) -> M {
     module.map(&mut Learn {
         path: ModulePath::default(),
         learns,
         working,
+        lora,
     })
 }
 
@@ -26,6 +39,7 @@ struct Learn<'a> {
     path: ModulePath,
     learns: &'a dyn Fn(&str) -> bool,
     working: DType,
+    lora: Option<&'a Lora>,
 }
 
 impl ModuleMapper for Learn<'_> {
@@ -40,7 +54,8 @@ impl ModuleMapper for Learn<'_> {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let learns = (self.learns)(&self.path.name());
         let arranged = self.path.is_arranged();
-        let dtype = if learns { DType::F32 } else { self.working };
+        let exact = learns || self.lora.is_some_and(|lora| lora.adapts(param.id));
+        let dtype = if exact { DType::F32 } else { self.working };
         param.map(|values| {
             let mut values = values.without_autodiff().cast(dtype);
             if arranged {
@@ -59,9 +74,65 @@ pub(crate) fn plain<M: Module>(module: M, dtype: DType) -> M {
     learn(module, &|_| false, dtype)
 }
 
+/// How parameters are read in a pass: adapters added, cast to its data type, with or without a way
+/// back for gradients. Either way they compute the same.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reading<'a> {
+    /// Their own, unless given.
+    pub(crate) dtype: Option<DType>,
+    /// Whether gradients flow back to the parameters that learn.
+    pub(crate) tracked: bool,
+    pub(crate) lora: Option<&'a Lora>,
+}
+
+impl Reading<'_> {
+    /// Whether anything of a module learns, or has an adapter that does.
+    pub(crate) fn learns<M: Module>(&self, module: &M) -> bool {
+        struct Any<'a>(bool, Option<&'a Lora>);
+
+        impl ModuleVisitor for Any<'_> {
+            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+                self.0 |= param_learns(param, self.1);
+            }
+        }
+
+        let mut any = Any(false, self.lora);
+        module.visit(&mut any);
+        any.0
+    }
+}
+
+/// Whether a parameter learns, or has an adapter that does.
+pub(crate) fn param_learns<const D: usize>(param: &Param<Tensor<D>>, lora: Option<&Lora>) -> bool {
+    param.val().is_require_grad() || lora.is_some_and(|lora| lora.adapts(param.id))
+}
+
+impl ModuleMapper for Reading<'_> {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let (id, lora) = (param.id, self.lora);
+        param.map(|values| {
+            let values = match self.tracked {
+                true => values,
+                false => values.without_autodiff(),
+            };
+            let adapted = lora.and_then(|lora| lora.adapted(id, &values, self.tracked));
+            let values = adapted.unwrap_or(values);
+            match self.dtype {
+                Some(dtype) if values.dtype() != dtype => values.cast(dtype),
+                _ => values,
+            }
+        })
+    }
+}
+
 /// Takes the gradients of a module's parameters.
 pub(crate) fn take_gradients<M: Module>(module: &M, gradients: &mut Gradients) -> NamedGradients {
-    struct Take<'a>(ModulePath, &'a mut Gradients, NamedGradients);
+    take_sums(module, std::slice::from_mut(gradients))
+}
+
+/// Takes the gradients of a module's parameters, of several backward passes together.
+pub(crate) fn take_sums<M: Module>(module: &M, gradients: &mut [Gradients]) -> NamedGradients {
+    struct Take<'a>(ModulePath, &'a mut [Gradients], NamedGradients);
 
     impl ModuleVisitor for Take<'_> {
         fn enter_module(&mut self, name: &str, container: &str) {
@@ -74,7 +145,9 @@ pub(crate) fn take_gradients<M: Module>(module: &M, gradients: &mut Gradients) -
 
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             let value = param.val();
-            if let Some(gradient) = value.grad_remove(self.1) {
+            let found = self.1.iter_mut();
+            let found = found.filter_map(|gradients| value.grad_remove(gradients));
+            if let Some(gradient) = found.reduce(|sum, gradient| sum + gradient) {
                 let flat = memory_order_of(gradient, &value.without_autodiff());
                 self.2.insert(self.0.name(), flat);
             }
@@ -132,6 +205,36 @@ pub(crate) fn row_major<M: Module>(module: &M, name: &str, flat: Tensor<1>) -> O
     };
     module.visit(&mut find);
     find.found
+}
+
+/// The networks of which anything learns, or has an adapter that does.
+pub(crate) fn learning_networks(networks: &Networks) -> BTreeSet<String> {
+    struct Find<'a>(ModulePath, Option<&'a Lora>, BTreeSet<String>);
+
+    impl ModuleVisitor for Find<'_> {
+        fn enter_module(&mut self, name: &str, container: &str) {
+            self.0.enter(name, container);
+        }
+
+        fn exit_module(&mut self, _name: &str, container: &str) {
+            self.0.exit(container);
+        }
+
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if param_learns(param, self.1) {
+                let name = self.0.name();
+                self.2.extend(name.split('.').next().map(String::from));
+            }
+        }
+    }
+
+    let mut find = Find(
+        ModulePath::default(),
+        networks.lora.as_ref(),
+        BTreeSet::new(),
+    );
+    networks.visit(&mut find);
+    find.2
 }
 
 /// How many numbers of a module learn.

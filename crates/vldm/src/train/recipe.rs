@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::adversarial::AdversarialConfig;
 use super::build::Start;
 use super::discriminator::DiscriminatorConfig;
+use super::lora::LoraConfig;
 use super::optimizer::OptimizerConfig;
 use super::schedule::Schedule;
 use super::stage::TrainingStage;
@@ -29,6 +30,9 @@ pub struct Recipe {
     /// The data type of the arithmetic; parameters that learn are kept in f32.
     #[serde(default)]
     pub dtype: WorkingType,
+    /// Whether activations are kept for the way back, or computed again block by block.
+    #[serde(default, skip_serializing_if = "ActivationCheckpointing::is_default")]
+    pub activation_checkpointing: ActivationCheckpointing,
     /// The model: a preset file's contents, mostly `base = "…"`.
     pub model: toml::Table,
     /// Where weights come from that are already there.
@@ -58,6 +62,8 @@ pub struct Recipe {
     pub discriminator: Option<DiscriminatorConfig>,
     /// What DreamBooth needs to know.
     pub dreambooth: Option<DreamboothConfig>,
+    /// Low-rank adapters that learn in place of the parameters themselves.
+    pub lora: Option<LoraConfig>,
     /// Parameters that learn, by the beginnings of their names (`"unet."`), in place of the
     /// stage's own.
     pub learns: Option<Vec<String>>,
@@ -89,6 +95,55 @@ impl WorkingType {
         match self {
             Self::F32 => "f32",
             Self::Bf16 => "bf16",
+        }
+    }
+}
+
+/// Whether the activations of a diffusion stage's U-Net are kept for the way back: `true`, `false`
+/// or `"auto"`. See [`block_pass`](super::block_pass).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "toml::Value", into = "toml::Value")]
+pub enum ActivationCheckpointing {
+    /// They are.
+    #[default]
+    Off,
+    /// Those of one block at a time; the others are computed again. Less memory, more time.
+    On,
+    /// As `On` where the run is expected not to fit into the machine's memory otherwise.
+    Auto,
+}
+
+impl ActivationCheckpointing {
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "serde passes a reference"
+    )]
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl TryFrom<toml::Value> for ActivationCheckpointing {
+    type Error = String;
+
+    fn try_from(value: toml::Value) -> std::result::Result<Self, String> {
+        match (value.as_bool(), value.as_str()) {
+            (Some(false), _) => Ok(Self::Off),
+            (Some(true), _) => Ok(Self::On),
+            (_, Some("auto")) => Ok(Self::Auto),
+            _ => Err(format!(
+                "activation_checkpointing is {value}, expected true, false or \"auto\""
+            )),
+        }
+    }
+}
+
+impl From<ActivationCheckpointing> for toml::Value {
+    fn from(choice: ActivationCheckpointing) -> Self {
+        match choice {
+            ActivationCheckpointing::Off => false.into(),
+            ActivationCheckpointing::On => true.into(),
+            ActivationCheckpointing::Auto => "auto".into(),
         }
     }
 }
@@ -296,9 +351,18 @@ impl Recipe {
         }
     }
 
-    /// The parameters that learn, by the beginnings of their names.
+    /// The parameters that learn, by the beginnings of their names: adapters alone, where there
+    /// are any.
     #[must_use]
     pub fn learns(&self, preset: &Preset) -> Vec<String> {
+        match self.lora {
+            Some(_) => vec!["lora.".into()],
+            None => self.adapted(preset),
+        }
+    }
+
+    /// The parameters that would learn without adapters.
+    pub(crate) fn adapted(&self, preset: &Preset) -> Vec<String> {
         let own = || {
             self.stage
                 .learns(preset)
@@ -383,6 +447,18 @@ impl Recipe {
             return fail(format!(
                 "evaluation.levels is {shares:?}, expected shares of the noise from 0 to 1"
             ));
+        }
+        if self.stage.is_adversarial() && !self.activation_checkpointing.is_default() {
+            return fail(format!(
+                "activation_checkpointing is for stages with a U-Net: leave it out of \"{}\"",
+                self.stage.name()
+            ));
+        }
+        if let Some(lora) = &self.lora {
+            lora.validate()?;
+            if self.stage.is_adversarial() {
+                return fail("[lora] is for stages with a U-Net".into());
+            }
         }
         if (self.stage == TrainingStage::Dreambooth) != self.dreambooth.is_some() {
             return fail(

@@ -8,20 +8,23 @@ use std::time::{Instant, SystemTime};
 use burn::tensor::{DType, Device};
 
 use super::adversarial::adversarial_pass;
+use super::block_pass::block_pass;
 use super::cache::{LatentCache, open_source};
-use super::checkpoint::{self, State};
+use super::checkpoint::{self, Before, State};
 use super::draws::Draws;
+use super::estimate::training_memory;
 use super::evaluate::HeldOut;
 use super::learner::{Learner, StepOutcome};
+use super::memory::{TrainingMemory, machine_memory};
 use super::networks::Networks;
 use super::outputs::Outputs;
 use super::pass::{Pass, denoising_pass};
 use super::prepare::{Drawn, Preparation};
-use super::recipe::{Recipe, WorkingType};
+use super::recipe::{ActivationCheckpointing, Recipe, WorkingType};
 use super::report::{EvaluationRecord, Record, StepRecord};
 use super::sources::class_pictures;
 use super::stage::TrainingStage;
-use super::{build, model_of};
+use super::{build, model_of, parameters};
 use crate::data::{Loader, Order, OrderReport};
 use crate::error::{Error, Result};
 
@@ -50,8 +53,10 @@ pub struct Summary {
     pub learning: usize,
     /// Numbers in parameters that do not.
     pub frozen: usize,
-    /// Bytes for parameters, their gradients, moments and averages; activations come on top.
-    pub state_bytes: usize,
+    /// The expected memory.
+    pub memory: TrainingMemory,
+    /// Whether the activations of one block at a time are kept.
+    pub by_block: bool,
     /// What became of the clips.
     pub data: OrderReport,
     /// Steps done already.
@@ -76,6 +81,7 @@ pub struct Run {
     scale_probe: Option<HeldOut>,
     outputs: Outputs,
     state: State,
+    memory: TrainingMemory,
     started: Instant,
     seconds_before: f64,
     skipped_in_a_row: u32,
@@ -141,7 +147,18 @@ impl Run {
                 recipe.learns(&preparation.preset)
             )));
         }
-        let (state, outputs) = begin(&recipe, out, (&mut learner, resumed))?;
+        let memory = training_memory(&recipe, &preparation.preset, learner.networks())?;
+        let going_on = resumed.is_some();
+        let (mut state, outputs) = begin(&recipe, out, (&mut learner, resumed))?;
+        state.by_block = match recipe.activation_checkpointing {
+            ActivationCheckpointing::Off => false,
+            ActivationCheckpointing::On => true,
+            // What was chosen once stays: it decides the last bits of a gradient.
+            ActivationCheckpointing::Auto if going_on => state.by_block,
+            ActivationCheckpointing::Auto => {
+                machine_memory().is_some_and(|most| memory.peak(false) > most)
+            }
+        };
         let order = recipe.order(&preparation.preset)?;
         let open = |config| open_source(cache.as_ref(), config, &order);
         let source = open(&recipe.data)?;
@@ -173,6 +190,7 @@ impl Run {
             scale_probe,
             outputs,
             state,
+            memory,
             started: Instant::now(),
             skipped_in_a_row: 0,
             pending: VecDeque::new(),
@@ -185,14 +203,12 @@ impl Run {
     pub fn summary(&self) -> Summary {
         let learning = self.learner.learning();
         let all = crate::checkpoint::count_parameters(self.learner.networks());
-        let averages = usize::from(self.recipe.optimizer.ema > 0.0);
         Summary {
             stage: self.recipe.stage,
             learning,
             frozen: all - learning,
-            // The parameter, its gradient, two moments and the average, in f32.
-            state_bytes: learning * 4 * (4 + averages)
-                + (all - learning) * dtype(&self.recipe).size(),
+            memory: self.memory,
+            by_block: self.state.by_block,
             data: self.data.clone(),
             done: self.state.step,
             steps: self.recipe.steps,
@@ -229,11 +245,15 @@ impl Run {
         }
         self.outputs.sync()?;
         let mut preset = self.preparation.preset.clone();
-        let networks = self.learner.averaged(DType::F32);
+        let networks = self.learner.to_save();
         self.measure_scale(&mut preset, &networks)?;
         let model = model_of(networks, &preset)?;
         let (learner, state) = (&self.learner, &self.state);
-        checkpoint::write(&path, &model, |folder| {
+        let before = Before::find(&out, learner, state);
+        checkpoint::write(&path, (&model, before), |folder| {
+            if let Some(adapters) = learner.adapters() {
+                adapters.save(&folder.join("lora.safetensors"))?;
+            }
             checkpoint::write_training(folder, learner, state)
         })?;
         checkpoint::keep(&out, &self.recipe.checkpoints)?;
@@ -262,7 +282,7 @@ impl Run {
         let begin = Instant::now();
         let mut waited = 0.0;
         let mut examples = 0;
-        let mut passes = Vec::new();
+        let mut passes: Vec<Pass> = Vec::new();
         let accumulate = self.recipe.batch.accumulate;
         for _ in 0..accumulate {
             let mut loaded = self.loader.next_batch()?;
@@ -285,7 +305,13 @@ impl Run {
                     )
                 })
                 .collect();
-            passes.push(self.pass(&drawn, 1.0 / accumulate as f64)?);
+            let mut pass = self.pass(&drawn, 1.0 / accumulate as f64)?;
+            if let Some(first) = passes.first_mut() {
+                // One sum of gradients, however many passes there are.
+                let gradients = std::mem::take(&mut pass.gradients);
+                parameters::accumulate(&mut first.gradients, gradients);
+            }
+            passes.push(pass);
             self.state.batch = loaded.number + 1;
         }
         let outcome = self.learner.step(passes);
@@ -315,7 +341,11 @@ impl Run {
         let Some(stage) = self.recipe.stage.adversarial() else {
             let example = self.preparation.example(networks, drawn, None)?;
             let preconditioning = self.preparation.diffusion()?;
-            return denoising_pass(networks, preconditioning, example, (dtype, share));
+            let pass = match self.state.by_block {
+                true => block_pass,
+                false => denoising_pass,
+            };
+            return pass(networks, preconditioning, example, (dtype, share));
         };
         let playing = self.state.step >= self.recipe.adversarial.adversarial_after;
         let clips = self.preparation.clips(drawn)?;

@@ -23,6 +23,7 @@ pub use config::{
     LevelConfig, NormEps, ObservedConfig, ProjectionLayout, TemporalConfig, TransformerConfig,
     UNetConfig, VectorConfig,
 };
+pub(crate) use steps::StepLayers;
 pub use steps::{Site, Step, UNetState};
 
 use crate::nn::temporal::{TemporalContext, TemporalResnet, TemporalTransformer};

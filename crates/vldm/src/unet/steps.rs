@@ -1,5 +1,6 @@
 //! Running a U-Net as a list of steps over an explicit state.
 
+use burn::module::Module;
 use burn::tensor::Tensor;
 use vldm_kernels::Channels;
 
@@ -46,6 +47,73 @@ pub enum Step<'a> {
     Up(Site<'a>),
     /// To the resolution of the latest kept features.
     Upsample(&'a Upsample),
+}
+
+/// The layers of one step alone, to be mapped without the rest of the network.
+#[derive(Module, Debug)]
+pub(crate) struct StepLayers {
+    resnet: Option<ResnetBlock>,
+    transformer: Option<SpatialTransformer>,
+    temporal_resnet: Option<TemporalResnet>,
+    temporal_transformer: Option<TemporalTransformer>,
+    downsample: Option<Downsample>,
+    upsample: Option<Upsample>,
+}
+
+impl StepLayers {
+    pub(crate) fn of(step: &Step) -> Self {
+        let site = match step {
+            Step::Down(site) | Step::Mid(site) | Step::Up(site) => Some(site),
+            Step::Downsample(_) | Step::Upsample(_) => None,
+        };
+        Self {
+            resnet: site.map(|site| site.resnet.clone()),
+            transformer: site.and_then(|site| site.transformer.cloned()),
+            temporal_resnet: site.and_then(|site| site.temporal_resnet.cloned()),
+            temporal_transformer: site.and_then(|site| site.temporal_transformer.cloned()),
+            downsample: match step {
+                Step::Downsample(layer) => Some((*layer).clone()),
+                _ => None,
+            },
+            upsample: match step {
+                Step::Upsample(layer) => Some((*layer).clone()),
+                _ => None,
+            },
+        }
+    }
+
+    /// The same step as the one these layers were taken from, with them in its place.
+    pub(crate) fn step(&self, like: &Step) -> Step<'_> {
+        let site = || Site {
+            resnet: self.resnet.as_ref().expect("a site has a residual block"),
+            transformer: self.transformer.as_ref(),
+            temporal_resnet: self.temporal_resnet.as_ref(),
+            temporal_transformer: self.temporal_transformer.as_ref(),
+        };
+        match like {
+            Step::Down(_) => Step::Down(site()),
+            Step::Mid(_) => Step::Mid(site()),
+            Step::Up(_) => Step::Up(site()),
+            Step::Downsample(_) => {
+                Step::Downsample(self.downsample.as_ref().expect("taken from such a step"))
+            }
+            Step::Upsample(_) => {
+                Step::Upsample(self.upsample.as_ref().expect("taken from such a step"))
+            }
+        }
+    }
+}
+
+impl Step<'_> {
+    /// Whether the step's result is also kept for the way up.
+    pub(crate) fn keeps_result(&self) -> bool {
+        matches!(self, Step::Down(_) | Step::Downsample(_))
+    }
+
+    /// Whether the step reads the latest kept features.
+    pub(crate) fn reads_kept(&self) -> bool {
+        matches!(self, Step::Up(_))
+    }
 }
 
 impl UNet {

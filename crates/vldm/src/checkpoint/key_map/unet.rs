@@ -3,6 +3,7 @@
 
 use super::{KeyMap, Source, Transform};
 use crate::checkpoint::Weights;
+use crate::unet::{NormEps, ProjectionLayout, UNetConfig};
 
 /// Which of our module trees, in which kind of file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +56,15 @@ impl UNetKeys {
         Self {
             part: UNetPart::Temporal,
             projection: Projection::Linear,
+        }
+    }
+
+    /// The map for the image or spatial layers of a file that is written for this U-Net.
+    pub(crate) fn of_config(config: &UNetConfig) -> Self {
+        match (config.norm_eps, config.projection) {
+            (NormEps::StableVideoDiffusion, _) => Self::spatial(),
+            (_, ProjectionLayout::Linear) => Self::image(Projection::Linear),
+            (_, ProjectionLayout::Convolution) => Self::image(Projection::Convolution),
         }
     }
 

@@ -97,6 +97,11 @@ impl TemporalTransformerBlock {
         }
     }
 
+    /// Whether the first attention reads the context in place of other frames.
+    pub(crate) fn reads_context(&self) -> bool {
+        !self.self_attention
+    }
+
     /// # Shapes
     /// - `x`, returns: `[batch, frames, pixels, channels]`
     pub fn forward(&self, x: Tensor<4>, time: &TemporalContext) -> Tensor<4> {
