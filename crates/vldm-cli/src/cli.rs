@@ -6,6 +6,7 @@ use crate::bench::BenchArgs;
 use crate::data::scan::ScanArgs;
 use crate::data::world::WorldArgs;
 use crate::device::DeviceName;
+use crate::evaluate::EvaluateCommand;
 use crate::exit::EXIT_STATUS;
 use crate::generate::GenerateArgs;
 use crate::model::convert::ConvertArgs;
@@ -47,6 +48,13 @@ pub(crate) enum Command {
     Data {
         #[command(subcommand)]
         command: DataCommand,
+    },
+
+    /// Measure clips: distances, labels, boxes, prompts, drift.
+    #[command(after_help = EXIT_STATUS)]
+    Evaluate {
+        #[command(subcommand)]
+        command: Box<EvaluateCommand>,
     },
 
     /// Measure a part of a preset on random weights: time, arithmetic, memory.

@@ -1,7 +1,7 @@
 //! The `vldm` command: words in, a library request out, and what came of it shown.
 //!
-//! Nothing here knows a model: [`generate`], [`model`], [`data`], [`train`] and [`bench`] turn arguments into
-//! requests and the library's answers into lines, files and exit statuses.
+//! Nothing here knows a model: [`generate`], [`model`], [`data`], [`train`], [`evaluate`] and [`bench`] turn arguments
+//! into requests and the library's answers into lines, files and exit statuses.
 
 mod bench;
 mod bytes;
@@ -9,6 +9,7 @@ mod cli;
 mod compute;
 mod data;
 mod device;
+mod evaluate;
 mod exit;
 mod generate;
 mod interrupt;
@@ -56,6 +57,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             command: DataCommand::World(args),
         } => data::world::run(&args),
         Command::Train(args) => train::run(&args),
+        Command::Evaluate { command } => evaluate::run(&command),
         Command::Bench(args) => bench::run(&args),
         Command::ProbeDevice { device } => device::probe_here(device),
     }

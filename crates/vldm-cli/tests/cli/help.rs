@@ -18,6 +18,10 @@ fn help_tells_the_exit_status() {
         "data",
         "data scan",
         "data world",
+        "evaluate",
+        "evaluate fvd",
+        "evaluate baselines",
+        "evaluate train",
     ] {
         let ran = run(Path::new("."), &format!("{command} --help"));
         assert_eq!(ran.status, 0, "{command}");

@@ -10,6 +10,7 @@ mod bench;
 mod convert;
 mod data;
 mod errors;
+mod evaluate;
 mod generate;
 mod help;
 mod inspect;
