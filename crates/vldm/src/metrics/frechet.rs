@@ -7,7 +7,8 @@
 //! of (Σ₁^½ Σ₂ Σ₁^½)^½, which is symmetric. What it would be without end to the sets: Chong and
 //! Forsyth 2020 (arXiv:1911.07023), section 3.
 
-use nalgebra::{DMatrix, DVector, SymmetricEigen};
+use linfa_linalg::eigh::{EigValsh, Eigh};
+use ndarray::{Array1, Array2, Axis};
 use serde::Serialize;
 
 use super::interval::{Estimate, Resampling};
@@ -20,8 +21,8 @@ const SIZES: usize = 12;
 /// Mean and covariance of a set of features.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FeatureMoments {
-    mean: DVector<f64>,
-    covariance: DMatrix<f64>,
+    mean: Array1<f64>,
+    covariance: Array2<f64>,
 }
 
 /// A Fréchet distance.
@@ -58,45 +59,47 @@ impl FeatureMoments {
             )));
         }
         let count = features.len();
-        let mut rows = DMatrix::from_fn(count, width, |row, column| features[row][column]);
-        let mean = DVector::from_fn(width, |column, _| rows.column(column).mean());
-        for mut row in rows.row_iter_mut() {
-            row -= mean.transpose();
-        }
-        let covariance = rows.tr_mul(&rows) / (count as f64 - 1.0);
+        let mut rows = Array2::from_shape_fn((count, width), |(row, column)| features[row][column]);
+        let mean = rows.sum_axis(Axis(0)) / count as f64;
+        rows -= &mean;
+        let covariance = rows.t().dot(&rows) / (count as f64 - 1.0);
         Ok(Self { mean, covariance })
     }
 
     /// The Fréchet distance to other moments, at least 0.
     ///
-    /// # Panics
-    /// When the features differ in number.
-    #[must_use]
-    pub fn distance(&self, other: &Self) -> f64 {
-        assert_eq!(self.mean.len(), other.mean.len(), "numbers of features");
-        let root = root(self.covariance.clone());
-        let mut product = &root * &other.covariance * &root;
+    /// # Errors
+    /// [`Error::Input`] when the features differ in number, or the moments have no roots, which
+    /// does not happen to those of finite features.
+    pub fn distance(&self, other: &Self) -> Result<f64> {
+        if self.mean.len() != other.mean.len() {
+            return Err(Error::Input(format!(
+                "the sets have {} and {} features: they must come from the same network",
+                self.mean.len(),
+                other.mean.len()
+            )));
+        }
+        let root = root(&self.covariance)?;
+        let product = root.dot(&other.covariance).dot(&root);
         // Rounding leaves it a little lopsided.
-        product = (&product + product.transpose()) * 0.5;
-        let roots: f64 = SymmetricEigen::new(product)
-            .eigenvalues
-            .iter()
-            .map(|value| value.max(0.0).sqrt())
-            .sum();
-        let means = (&self.mean - &other.mean).norm_squared();
-        let traces = self.covariance.trace() + other.covariance.trace();
-        (means + traces - 2.0 * roots).max(0.0)
+        let product = (&product + &product.t()) * 0.5;
+        let values = product.eigvalsh().map_err(|error| no_root(&error))?;
+        let roots: f64 = values.iter().map(|value| value.max(0.0).sqrt()).sum();
+        let means = (&self.mean - &other.mean).mapv(|value| value * value).sum();
+        let traces = self.covariance.diag().sum() + other.covariance.diag().sum();
+        Ok((means + traces - 2.0 * roots).max(0.0))
     }
 }
 
 /// The symmetric root of a symmetric matrix without negative eigenvalues but those of rounding.
-fn root(matrix: DMatrix<f64>) -> DMatrix<f64> {
-    let SymmetricEigen {
-        eigenvectors,
-        eigenvalues,
-    } = SymmetricEigen::new(matrix);
-    let roots = eigenvalues.map(|value| value.max(0.0).sqrt());
-    &eigenvectors * DMatrix::from_diagonal(&roots) * eigenvectors.transpose()
+fn root(matrix: &Array2<f64>) -> Result<Array2<f64>> {
+    let (values, vectors) = matrix.eigh().map_err(|error| no_root(&error))?;
+    let roots = values.mapv(|value| value.max(0.0).sqrt());
+    Ok((&vectors * &roots).dot(&vectors.t()))
+}
+
+fn no_root(error: &linfa_linalg::LinalgError) -> Error {
+    Error::Input(format!("the covariance of the features has no root: {error}"))
 }
 
 /// The Fréchet distance of two sets of features, with an interval.
@@ -106,21 +109,14 @@ fn root(matrix: DMatrix<f64>) -> DMatrix<f64> {
 /// difference of their mean.
 ///
 /// # Errors
-/// As [`FeatureMoments::of`], and [`Error::Input`] when the sets' features differ in number.
+/// As [`FeatureMoments::of`] and [`FeatureMoments::distance`].
 pub fn frechet(a: &[Vec<f64>], b: &[Vec<f64>], resampling: &Resampling) -> Result<FrechetDistance> {
-    let widths = [a, b].map(|set| set.first().map_or(0, Vec::len));
-    if widths[0] != widths[1] {
-        return Err(Error::Input(format!(
-            "the sets have {} and {} features: they must come from the same network",
-            widths[0], widths[1]
-        )));
-    }
     let of = |places: [Vec<usize>; 2]| {
         let [a, b] = [(a, &places[0]), (b, &places[1])].map(|(set, places)| {
             let members: Vec<&[f64]> = places.iter().map(|&at| set[at].as_slice()).collect();
             FeatureMoments::of(&members)
         });
-        Ok::<f64, Error>(a?.distance(&b?))
+        a?.distance(&b?)
     };
     let value = of([a, b].map(|set| (0..set.len()).collect()))?;
     let resamples = (0..resampling.resamples)
@@ -142,7 +138,7 @@ pub fn frechet(a: &[Vec<f64>], b: &[Vec<f64>], resampling: &Resampling) -> Resul
             low: (low - excess).max(0.0),
             high: (high - excess).max(0.0),
         },
-        without_end: without_end([a, b].map(<[_]>::len), widths[0], (resampling.seed, &of))?,
+        without_end: without_end([a, b].map(<[_]>::len), a[0].len(), (resampling.seed, &of))?,
         counts: [a.len(), b.len()],
     })
 }
@@ -210,15 +206,15 @@ mod tests {
     fn moments(mean: &[f64], covariance: &[f64]) -> FeatureMoments {
         let width = mean.len();
         FeatureMoments {
-            mean: DVector::from_row_slice(mean),
-            covariance: DMatrix::from_row_slice(width, width, covariance),
+            mean: Array1::from_vec(mean.to_vec()),
+            covariance: Array2::from_shape_vec((width, width), covariance.to_vec()).unwrap(),
         }
     }
 
     #[test]
     fn closed_forms() {
         let check = |a: FeatureMoments, b: FeatureMoments, expected: f64| {
-            for distance in [a.distance(&b), b.distance(&a)] {
+            for distance in [a.distance(&b).unwrap(), b.distance(&a).unwrap()] {
                 assert!((distance - expected).abs() < 1e-9, "{distance} {expected}");
             }
         };
@@ -244,7 +240,7 @@ mod tests {
             &[1.0, -0.4, 0.1, -0.4, 3.0, 0.5, 0.1, 0.5, 0.8],
         );
         // numpy: the roots of `linalg.eigvals(A @ B)`.
-        let distance = a.distance(&b);
+        let distance = a.distance(&b).unwrap();
         assert!((distance - 2.360_757_500_808_004_4).abs() < 1e-9, "{distance}");
     }
 
@@ -254,8 +250,10 @@ mod tests {
         let rows: Vec<&[f64]> = rows.iter().map(<[f64; 2]>::as_slice).collect();
         let found = FeatureMoments::of(&rows).unwrap();
         let expected = moments(&[2.0, 3.0], &[1.0, -0.5, -0.5, 7.0]);
-        assert!((found.mean - expected.mean).norm() < 1e-12);
-        assert!((found.covariance - expected.covariance).norm() < 1e-12);
+        let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-12, "{a} {b}");
+        found.mean.iter().zip(&expected.mean).for_each(|(a, b)| close(*a, *b));
+        let pairs = found.covariance.iter().zip(&expected.covariance);
+        pairs.for_each(|(a, b)| close(*a, *b));
     }
 
     #[test]
@@ -305,7 +303,9 @@ mod tests {
         let one = normal(0, 1, &[(0.0, 1.0)]);
         let good = normal(0, 9, &[(0.0, 1.0)]);
         check(&one, &good, "at least 2 members");
-        check(&good, &[], "same network");
+        check(&good, &[], "at least 2 members");
+        let other = normal(0, 9, &[(0.0, 1.0); 2]);
+        check(&good, &other, "same network");
         check(&good, &[vec![0.0], vec![f64::NAN]], "finite");
     }
 }
