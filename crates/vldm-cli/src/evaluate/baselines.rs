@@ -66,7 +66,11 @@ pub(crate) fn run(args: &BaselinesArgs) -> anyhow::Result<()> {
     let (mut rows, mut entries) = (Vec::new(), Vec::new());
     let mut add = |name: String, clips: &[&[Frame]]| -> anyhow::Result<()> {
         interrupt.check()?;
-        let found = frechet(&features(&net, clips, &device)?, &truth, &resampling(args.seed))?;
+        let found = frechet(
+            &features(&net, clips, &device)?,
+            &truth,
+            &resampling(args.seed),
+        )?;
         rows.push(row(&name, &found));
         entries.push(json!({ "clips": name, "result": found }));
         bar.set(rows.len());
@@ -112,11 +116,7 @@ fn sets(args: &BaselinesArgs, interrupt: &Interrupt) -> anyhow::Result<Sets> {
     Ok((spoilt, kept))
 }
 
-fn features(
-    net: &FeatureNet,
-    clips: &[&[Frame]],
-    device: &Device,
-) -> vldm::Result<Vec<Vec<f64>>> {
+fn features(net: &FeatureNet, clips: &[&[Frame]], device: &Device) -> vldm::Result<Vec<Vec<f64>>> {
     let readings = net.read(clips, device)?;
     Ok(readings.into_iter().map(|one| one.features).collect())
 }

@@ -44,14 +44,20 @@ pub(crate) fn run(args: &BoxesArgs) -> anyhow::Result<()> {
     let device = args.compute.open()?;
     let (detector, provenance) = args.detector.load(&device)?;
     let samples = args.reading.read(&args.clips, &interrupt)?;
-    if samples.iter().all(|sample| sample.boxes.iter().all(Vec::is_empty)) {
+    if samples
+        .iter()
+        .all(|sample| sample.boxes.iter().all(Vec::is_empty))
+    {
         return Err(lacks(&args.clips, "boxes").into());
     }
     let bar = Bar::spinner(format!("looking at {}", args.clips));
     let frames: Vec<_> = samples.iter().flat_map(|sample| &sample.frames).collect();
     let found = detector.detect(&frames, &device)?;
     drop(bar);
-    let truth: Boxes = samples.iter().flat_map(|sample| sample.boxes.clone()).collect();
+    let truth: Boxes = samples
+        .iter()
+        .flat_map(|sample| sample.boxes.clone())
+        .collect();
     let (near_found, near_truth) = near(&found, &truth);
     let sets = [
         ("all boxes", found, truth),
@@ -70,7 +76,9 @@ pub(crate) fn run(args: &BoxesArgs) -> anyhow::Result<()> {
         rows.push(vec![
             (*name).to_owned(),
             recall.as_ref().map_or("-".into(), with_interval),
-            scores.precision().map_or("-".into(), |value| format!("{value:.3}")),
+            scores
+                .precision()
+                .map_or("-".into(), |value| format!("{value:.3}")),
             format!("{:.3}", scores.average_precision),
             scores.truths.to_string(),
         ]);
@@ -119,11 +127,7 @@ fn recall(
     })
 }
 
-fn entry(
-    name: &str,
-    scores: &BoxScores,
-    recall: Option<serde_json::Value>,
-) -> serde_json::Value {
+fn entry(name: &str, scores: &BoxScores, recall: Option<serde_json::Value>) -> serde_json::Value {
     json!({
         "boxes": name,
         "count": scores.truths,

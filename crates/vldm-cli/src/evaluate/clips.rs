@@ -7,9 +7,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use vldm::Error;
-use vldm::data::{
-    ClipInfo, ClipSource, DataConfig, Fit, Placement, Sample, Window, WorldConfig,
-};
+use vldm::data::{ClipInfo, ClipSource, DataConfig, Fit, Placement, Sample, Window, WorldConfig};
 use vldm::metrics::SIZE;
 use vldm_media::{Filter, Fps, Frame, ReadOptions, resize_to_fill};
 
@@ -132,7 +130,10 @@ impl ClipsArgs {
 
 /// The frames of samples, as networks read them.
 pub(crate) fn frames_of(samples: &[Sample]) -> Vec<&[Frame]> {
-    samples.iter().map(|sample| sample.frames.as_slice()).collect()
+    samples
+        .iter()
+        .map(|sample| sample.frames.as_slice())
+        .collect()
 }
 
 fn is_one_clip(path: &Path) -> bool {

@@ -35,7 +35,11 @@ pub(crate) fn run(args: &DriftArgs) -> anyhow::Result<()> {
         .map(|(segment, drift)| {
             let list = |of: &[f64; 3]| of.map(|value| format!("{value:.1}")).join(" ");
             vec![
-                format!("{} to {}", segment.first, segment.first + segment.frames - 1),
+                format!(
+                    "{} to {}",
+                    segment.first,
+                    segment.first + segment.frames - 1
+                ),
                 list(&segment.mean),
                 list(&segment.variance.map(f64::sqrt)),
                 format!("{:.1}", segment.sharpness),

@@ -57,14 +57,22 @@ pub(crate) fn run(args: &FrechetArgs, of: Of) -> anyhow::Result<()> {
         let bar = Bar::spinner(format!("looking at {name}"));
         let readings = net.read(&seen(&samples, of), &device)?;
         drop(bar);
-        sets.push(readings.into_iter().map(|one| one.features).collect::<Vec<_>>());
+        sets.push(
+            readings
+                .into_iter()
+                .map(|one| one.features)
+                .collect::<Vec<_>>(),
+        );
     }
     let found = frechet(&sets[0], &sets[1], &resampling(args.seed))?;
     let name = match of {
         Of::Clips => "Fréchet video distance",
         Of::Frames => "Fréchet distance of frames",
     };
-    let text = table(&header(), &[row(&format!("{name}, {} to {}", args.a, args.b), &found)]);
+    let text = table(
+        &header(),
+        &[row(&format!("{name}, {} to {}", args.a, args.b), &found)],
+    );
     let value = json!({
         "metric": match of { Of::Clips => "fvd", Of::Frames => "fid" },
         "a": args.a.to_string(),
@@ -81,7 +89,9 @@ fn seen(samples: &[Sample], of: Of) -> Vec<&[vldm_media::Frame]> {
     let middle = |clip: &[vldm_media::Frame]| clip.len() / 2;
     match of {
         Of::Clips => clips.collect(),
-        Of::Frames => clips.map(|clip| &clip[middle(clip)..=middle(clip)]).collect(),
+        Of::Frames => clips
+            .map(|clip| &clip[middle(clip)..=middle(clip)])
+            .collect(),
     }
 }
 
@@ -104,6 +114,8 @@ pub(super) fn row(name: &str, found: &FrechetDistance) -> Vec<String> {
         name.to_owned(),
         with_interval(&found.distance),
         format!("{a}, {b}"),
-        found.without_end.map_or("-".into(), |value| format!("{value:.3}")),
+        found
+            .without_end
+            .map_or("-".into(), |value| format!("{value:.3}")),
     ]
 }

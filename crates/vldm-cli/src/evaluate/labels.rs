@@ -54,7 +54,10 @@ pub(crate) fn run(args: &LabelsArgs) -> anyhow::Result<()> {
     let frames: Vec<_> = samples.iter().flat_map(|sample| &sample.frames).collect();
     let found = detector.detect(&frames, &device)?;
     drop(bar);
-    let counts: Vec<f64> = found.chunks(args.reading.frames.get()).map(vehicles).collect();
+    let counts: Vec<f64> = found
+        .chunks(args.reading.frames.get())
+        .map(vehicles)
+        .collect();
     let resampling = Resampling {
         seed: args.seed,
         ..Resampling::default()
@@ -66,13 +69,22 @@ pub(crate) fn run(args: &LabelsArgs) -> anyhow::Result<()> {
     }
     let row = |name: &str, found: &Option<Estimate>| {
         let missing = || "no such label".to_owned();
-        vec![name.to_owned(), found.as_ref().map_or_else(missing, with_interval)]
+        vec![
+            name.to_owned(),
+            found.as_ref().map_or_else(missing, with_interval),
+        ]
     };
     let rows = [
         row("night or day right", &night),
-        row("crowdedness, rank correlation with detected vehicles", &crowded),
+        row(
+            "crowdedness, rank correlation with detected vehicles",
+            &crowded,
+        ),
     ];
-    let head = [&*format!("{} clips of {}", samples.len(), args.clips), "(95 % interval)"];
+    let head = [
+        &*format!("{} clips of {}", samples.len(), args.clips),
+        "(95 % interval)",
+    ];
     let value = json!({
         "metric": "labels",
         "clips": args.clips.to_string(),
@@ -80,7 +92,12 @@ pub(crate) fn run(args: &LabelsArgs) -> anyhow::Result<()> {
         "night_accuracy": night,
         "crowdedness_rank_correlation": crowded,
     });
-    show(args.json, &table(&head, &rows), value, &[&seen_by, &counted_by])
+    show(
+        args.json,
+        &table(&head, &rows),
+        value,
+        &[&seen_by, &counted_by],
+    )
 }
 
 /// Vehicles seen on a frame of a clip, on average.

@@ -31,13 +31,19 @@ pub(crate) struct DetectorArgs {
 
 impl FeaturesArgs {
     pub(crate) fn load(&self, device: &Device) -> vldm::Result<(FeatureNet, Provenance)> {
-        load_features(&file(self.features.as_ref(), MetricNetwork::Features)?, device)
+        load_features(
+            &file(self.features.as_ref(), MetricNetwork::Features)?,
+            device,
+        )
     }
 }
 
 impl DetectorArgs {
     pub(crate) fn load(&self, device: &Device) -> vldm::Result<(Detector, Provenance)> {
-        load_detector(&file(self.detector.as_ref(), MetricNetwork::Detector)?, device)
+        load_detector(
+            &file(self.detector.as_ref(), MetricNetwork::Detector)?,
+            device,
+        )
     }
 }
 

@@ -47,7 +47,14 @@ pub(crate) fn run(args: &PromptsArgs) -> anyhow::Result<()> {
     drop(bar);
     let found: Vec<Vec<Detection>> = found
         .chunks(args.reading.frames.get())
-        .map(|frames| frames.iter().flatten().filter(|one| is_near(one)).copied().collect())
+        .map(|frames| {
+            frames
+                .iter()
+                .flatten()
+                .filter(|one| is_near(one))
+                .copied()
+                .collect()
+        })
         .collect();
     let captions = samples.iter().map(|sample| sample.caption.as_deref());
     let captions: Vec<&str> = captions.map(Option::unwrap_or_default).collect();

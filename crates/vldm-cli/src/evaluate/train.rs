@@ -110,7 +110,9 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<()> {
         }
     };
     drop(shown);
-    let rows = report.iter().map(|(name, value)| vec![name.clone(), format!("{value:.3}")]);
+    let rows = report
+        .iter()
+        .map(|(name, value)| vec![name.clone(), format!("{value:.3}")]);
     let rows: Vec<Vec<String>> = rows.collect();
     say(table(&["on worlds that were never learnt from", ""], &rows))?;
     say(args.output.display())
@@ -159,7 +161,8 @@ impl Shown {
                 self.rendering = true;
                 self.bar.label(format!("rendering worlds, {done} of {of}"));
                 if done == of {
-                    self.bar.aside_without_terminal(|| complain("rendered", format!("{of} windows")));
+                    self.bar
+                        .aside_without_terminal(|| complain("rendered", format!("{of} windows")));
                 }
             }
             TrainingEvent::Step(step, loss) => {
@@ -171,7 +174,9 @@ impl Shown {
                 if step % LINE == 0 {
                     let mean = std::mem::take(&mut self.loss);
                     self.bar.label(format!("learning, loss {mean:.4}"));
-                    self.bar.aside_without_terminal(|| complain("step", format!("{step}, loss {mean:.4}")));
+                    self.bar.aside_without_terminal(|| {
+                        complain("step", format!("{step}, loss {mean:.4}"))
+                    });
                 }
             }
         }

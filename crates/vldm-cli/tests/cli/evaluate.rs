@@ -31,14 +31,28 @@ fn networks_are_trained_and_measure() {
         assert!(ran.stdout.contains("training.steps"), "{}", ran.stdout);
     }
     let features = format!("--features features.safetensors {CLIPS}");
-    let fvd = json(folder, &format!("evaluate fvd world:1 world:2 --json {features}"));
+    let fvd = json(
+        folder,
+        &format!("evaluate fvd world:1 world:2 --json {features}"),
+    );
     assert!(number(&fvd, "/result/distance/value") > 0.0);
     let note = fvd["note"].as_str().unwrap();
     assert!(note.contains("not comparable with published numbers"));
-    let fid = json(folder, &format!("evaluate fid world:1 world:1 --json {features}"));
+    let fid = json(
+        folder,
+        &format!("evaluate fid world:1 world:1 --json {features}"),
+    );
     assert!(number(&fid, "/result/distance/value") < 1e-6, "{fid}");
-    let ran = run(folder, &format!("evaluate baselines world --held-out world:3 {features}"));
-    assert!(ran.stdout.contains("frozen first frame"), "{}{}", ran.stdout, ran.stderr);
+    let ran = run(
+        folder,
+        &format!("evaluate baselines world --held-out world:3 {features}"),
+    );
+    assert!(
+        ran.stdout.contains("frozen first frame"),
+        "{}{}",
+        ran.stdout,
+        ran.stderr
+    );
     assert!(ran.stdout.contains("not comparable"), "{}", ran.stdout);
     let detector = format!("--detector detector.safetensors {CLIPS}");
     let boxes = json(folder, &format!("evaluate boxes world:1 --json {detector}"));
@@ -74,19 +88,32 @@ fn clips_are_measured_without_networks() {
     let folder = folder.path();
     let world = "data world --clips 2 --seconds 1 --fps 8 --width 64 --height 32 --out worlds";
     assert_eq!(run(folder, world).status, 0);
-    let drift = json(folder, "evaluate drift worlds/00000.mp4 --segments 4 --json");
+    let drift = json(
+        folder,
+        "evaluate drift worlds/00000.mp4 --segments 4 --json",
+    );
     assert_eq!(drift["segments"].as_array().unwrap().len(), 4);
     assert_eq!(number(&drift, "/drift/0/sharpness"), 1.0);
     assert_eq!(drift.get("note"), None);
-    let pixels = json(folder, "evaluate pixels worlds/00000.mp4 worlds/00000.mp4 --json");
+    let pixels = json(
+        folder,
+        "evaluate pixels worlds/00000.mp4 worlds/00000.mp4 --json",
+    );
     assert_eq!(pixels["identical"], true);
     let two = "worlds/00000.mp4 worlds/00001.mp4";
     let spread = json(folder, &format!("evaluate spread {two} --json"));
     assert_eq!(spread["spread"].as_array().unwrap().len(), 8);
     assert!(number(&spread, "/spread/0") > 0.0);
-    let psnr = number(&json(folder, &format!("evaluate pixels {two} --json")), "/psnr");
+    let psnr = number(
+        &json(folder, &format!("evaluate pixels {two} --json")),
+        "/psnr",
+    );
     assert!((3.0..30.0).contains(&psnr), "{psnr}");
     let ran = run(folder, "evaluate drift worlds/00000.mp4 --segments 9");
     assert_eq!(ran.status, 2);
-    assert!(ran.stderr.contains("9 segments of a clip of 8 frames"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("9 segments of a clip of 8 frames"),
+        "{}",
+        ran.stderr
+    );
 }

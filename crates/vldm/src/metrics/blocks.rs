@@ -87,7 +87,12 @@ pub(crate) fn pixels<'a>(
                  resize them first"
             )));
         }
-        values.extend(frame.rgb().iter().map(|&byte| f32::from(byte) / 127.5 - 1.0));
+        values.extend(
+            frame
+                .rgb()
+                .iter()
+                .map(|&byte| f32::from(byte) / 127.5 - 1.0),
+        );
         count += 1;
     }
     if count == 0 {

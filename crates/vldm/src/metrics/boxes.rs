@@ -72,7 +72,10 @@ pub(crate) fn suppress(mut found: Vec<Detection>) -> Vec<Detection> {
     found.sort_by(|a, b| b.score.total_cmp(&a.score));
     let mut kept: Vec<Detection> = Vec::new();
     for one in found {
-        if kept.iter().all(|other| overlap(&one.bounds, &other.bounds) <= SAME) {
+        if kept
+            .iter()
+            .all(|other| overlap(&one.bounds, &other.bounds) <= SAME)
+        {
             kept.push(one);
         }
     }
@@ -86,7 +89,11 @@ pub(crate) fn suppress(mut found: Vec<Detection>) -> Vec<Detection> {
 /// When there are not as many frames of the one as of the other.
 #[must_use]
 pub fn compare(found: &[Vec<Detection>], truth: &[Vec<ObjectBox>], score: f32) -> BoxScores {
-    assert_eq!(found.len(), truth.len(), "frames of detections and of boxes");
+    assert_eq!(
+        found.len(),
+        truth.len(),
+        "frames of detections and of boxes"
+    );
     let mut marked: Vec<(Detection, bool)> = Vec::new();
     for (found, truth) in found.iter().zip(truth) {
         marked.extend(judge(found, truth));
@@ -118,10 +125,7 @@ pub(crate) fn judge(found: &[Detection], truth: &[ObjectBox]) -> Vec<(Detection,
 }
 
 /// The true box that each detection of a frame is right about, by its place.
-pub(crate) fn matches(
-    found: &[Detection],
-    truth: &[ObjectBox],
-) -> Vec<(Detection, Option<usize>)> {
+pub(crate) fn matches(found: &[Detection], truth: &[ObjectBox]) -> Vec<(Detection, Option<usize>)> {
     let mut found = found.to_vec();
     found.sort_by(|a, b| b.score.total_cmp(&a.score));
     let mut taken = vec![false; truth.len()];

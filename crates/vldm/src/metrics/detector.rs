@@ -209,7 +209,9 @@ fn one(
     let [y0, y1] = [y - far(1), y + far(3)].map(|y| (y / rows).clamp(0.0, 1.0));
     let place = |from: usize, count: usize| {
         let of = &cell[from..from + count];
-        (0..count).max_by(|&a, &b| of[a].total_cmp(&of[b])).unwrap_or(0)
+        (0..count)
+            .max_by(|&a, &b| of[a].total_cmp(&of[b]))
+            .unwrap_or(0)
     };
     let is_vehicle = class != Class::Pedestrian.index();
     (x0 < x1 && y0 < y1).then(|| Detection {
@@ -252,7 +254,12 @@ mod tests {
         assert_eq!(found[0].look, Some((VehicleKind::Truck, Paint::Red)));
         let b = found[0].bounds;
         assert_eq!(b.class, 1);
-        for (found, expected) in [(b.x0, 19.0 / 64.0), (b.y0, 10.0 / 32.0), (b.x1, 23.0 / 64.0), (b.y1, 14.0 / 32.0)] {
+        for (found, expected) in [
+            (b.x0, 19.0 / 64.0),
+            (b.y0, 10.0 / 32.0),
+            (b.x1, 23.0 / 64.0),
+            (b.y1, 14.0 / 32.0),
+        ] {
             assert!((found - expected).abs() < 1e-5, "{found} {expected}");
         }
     }

@@ -60,7 +60,10 @@ pub(crate) fn picture(pool: &[Sample], seed: u64, number: u64) -> (&Frame, &[Obj
 }
 
 /// Pictures with their boxes, whose classes are numbers of [`Look`]s, as a batch.
-pub(crate) fn collate(pictures: &[(&Frame, &[ObjectBox])], device: &Device) -> Result<DetectorBatch> {
+pub(crate) fn collate(
+    pictures: &[(&Frame, &[ObjectBox])],
+    device: &Device,
+) -> Result<DetectorBatch> {
     let [rows, columns] = grid();
     let cells = pictures.len() * rows * columns;
     let mut maps = Maps {

@@ -188,10 +188,12 @@ pub fn near(found: &[Vec<Detection>], truth: &[Vec<ObjectBox>]) -> Sides {
     let high = |b: &ObjectBox, least: f32| b.y1 - b.y0 >= least;
     let found = found.iter().zip(truth).map(|(found, truth)| {
         // A detection that is right about a far box is neither right nor wrong here.
-        let kept = matches(found, truth).into_iter().filter(|(one, at)| match at {
-            Some(at) => high(&truth[*at], NEAR),
-            None => high(&one.bounds, NEAR),
-        });
+        let kept = matches(found, truth)
+            .into_iter()
+            .filter(|(one, at)| match at {
+                Some(at) => high(&truth[*at], NEAR),
+                None => high(&one.bounds, NEAR),
+            });
         kept.map(|(one, _)| one).collect()
     });
     let truth = truth.iter().map(|truth| {
@@ -233,7 +235,10 @@ mod tests {
         assert!(loss(edges.map(f32::ln).to_vec()).abs() < 1e-6);
         // Twice as large on every side: a quarter of the overlap, ln 2 on the logarithms.
         let twice = loss(edges.map(|edge| (2.0 * edge).ln()).to_vec());
-        assert!((twice - (0.75 + 0.5 * std::f32::consts::LN_2)).abs() < 1e-5, "{twice}");
+        assert!(
+            (twice - (0.75 + 0.5 * std::f32::consts::LN_2)).abs() < 1e-5,
+            "{twice}"
+        );
         let heat = |logit: f32| -> f32 {
             let one = tensor(vec![1.0], 1);
             heat_loss(tensor(vec![logit], 1), one.clone(), one).into_scalar()

@@ -158,7 +158,9 @@ fn truth(
     let [time, weather, road, change] = facts.classes;
     let alike = order != Some(FrameOrder::Unrelated);
     let moves = order == Some(FrameOrder::Forward);
-    let rate = RATES.iter().position(|&rate| (rate / sample.fps - 1.0).abs() < 0.01);
+    let rate = RATES
+        .iter()
+        .position(|&rate| (rate / sample.fps - 1.0).abs() < 0.01);
     let metres = facts.speed / sample.fps;
     let [red, green, blue] = mean_color(&frames);
     Ok(Drawn {
@@ -204,7 +206,10 @@ fn collate(drawn: Vec<Drawn>, frames: usize, device: &Device) -> Result<FeatureB
     let mut classes = vec![0.0_f32; batch * total];
     let mut offset = 0;
     for (head, &count) in CLASSES.iter().enumerate() {
-        let known = drawn.iter().filter(|one| one.classes[head].is_some()).count();
+        let known = drawn
+            .iter()
+            .filter(|one| one.classes[head].is_some())
+            .count();
         for (row, one) in drawn.iter().enumerate() {
             if let Some(class) = one.classes[head] {
                 classes[row * total + offset + class] = 1.0 / known as f32;

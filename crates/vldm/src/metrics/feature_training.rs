@@ -16,7 +16,14 @@ use crate::nn::Init;
 /// Frames of a rendered window; clips of the training are parts of it.
 const WINDOW: usize = 12;
 /// Names of the heads of classes.
-const HEADS: [&str; CLASSES.len()] = ["time_of_day", "weather", "road", "lane_change", "order", "rate"];
+const HEADS: [&str; CLASSES.len()] = [
+    "time_of_day",
+    "weather",
+    "road",
+    "lane_change",
+    "order",
+    "rate",
+];
 /// Names of the numbers.
 const NUMBERS: [&str; VALUES] = [
     "crowdedness",
@@ -159,5 +166,7 @@ fn measure(
 
 fn highest(values: &[f32]) -> usize {
     let places = values.iter().enumerate();
-    places.max_by(|a, b| a.1.total_cmp(b.1)).map_or(0, |(at, _)| at)
+    places
+        .max_by(|a, b| a.1.total_cmp(b.1))
+        .map_or(0, |(at, _)| at)
 }

@@ -176,7 +176,9 @@ impl FeatureNet {
             }
         };
         let dtype = self.features.weight.val().dtype();
-        let features = self.features.forward(Tensor::cat(vec![seen, moved], 1).cast(dtype));
+        let features = self
+            .features
+            .forward(Tensor::cat(vec![seen, moved], 1).cast(dtype));
         let heads = self.heads.forward(silu(features.clone()));
         (features.cast(DType::F32), heads.cast(DType::F32))
     }
@@ -190,7 +192,10 @@ impl FeatureNet {
         let mut readings = Vec::with_capacity(clips.len());
         let mut rest = clips;
         while let Some(first) = rest.first() {
-            let same = rest.iter().take(BATCH).take_while(|c| c.len() == first.len());
+            let same = rest
+                .iter()
+                .take(BATCH)
+                .take_while(|c| c.len() == first.len());
             let count = same.count();
             let (batch, after) = rest.split_at(count);
             rest = after;

@@ -118,7 +118,10 @@ fn save<M: Module, C: Serialize>(
             step: None,
             other: [
                 (KIND.to_owned(), kind.name().to_owned()),
-                (TRAINING.to_owned(), serde_json::to_string(training).map_err(json)?),
+                (
+                    TRAINING.to_owned(),
+                    serde_json::to_string(training).map_err(json)?,
+                ),
             ]
             .into(),
         },
@@ -128,10 +131,7 @@ fn save<M: Module, C: Serialize>(
     Ok(())
 }
 
-fn open<C: DeserializeOwned>(
-    path: &Path,
-    kind: MetricNetwork,
-) -> Result<(Weights, C, Provenance)> {
+fn open<C: DeserializeOwned>(path: &Path, kind: MetricNetwork) -> Result<(Weights, C, Provenance)> {
     let weights = Weights::open(path)?;
     let metadata = Metadata::of(&weights)?;
     let name = kind.name();
@@ -144,15 +144,28 @@ fn open<C: DeserializeOwned>(
             found.unwrap_or("no metric network"),
         )));
     }
-    let config = metadata.config.ok_or_else(|| wrong("it does not say its sizes".into()))?;
+    let config = metadata
+        .config
+        .ok_or_else(|| wrong("it does not say its sizes".into()))?;
     let config = serde_json::from_value(config)
         .map_err(|error| wrong(format!("its sizes cannot be read: {error}")))?;
-    let training = metadata.other.get(TRAINING).map(String::as_str).unwrap_or("{}");
-    let training = serde_json::from_str(training)
-        .map_err(|error| wrong(format!("what it says of its training cannot be read: {error}")))?;
+    let training = metadata
+        .other
+        .get(TRAINING)
+        .map(String::as_str)
+        .unwrap_or("{}");
+    let training = serde_json::from_str(training).map_err(|error| {
+        wrong(format!(
+            "what it says of its training cannot be read: {error}"
+        ))
+    })?;
     let bytes = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
     let digest = Sha256::digest(&bytes);
-    let fingerprint: String = digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+    let fingerprint: String = digest
+        .iter()
+        .take(6)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     let provenance = Provenance {
         path: path.to_path_buf(),
         fingerprint,

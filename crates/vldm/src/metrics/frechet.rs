@@ -99,7 +99,9 @@ fn root(matrix: &Array2<f64>) -> Result<Array2<f64>> {
 }
 
 fn no_root(error: &linfa_linalg::LinalgError) -> Error {
-    Error::Input(format!("the covariance of the features has no root: {error}"))
+    Error::Input(format!(
+        "the covariance of the features has no root: {error}"
+    ))
 }
 
 /// The Fréchet distance of two sets of features, with an interval.
@@ -198,7 +200,9 @@ mod tests {
         let values = key.normal(0..count as u64, [1, 1, of.len()]);
         let row = |row: &[f32]| {
             let pairs = row.iter().zip(of);
-            pairs.map(|(&v, (mean, deviation))| mean + deviation * f64::from(v)).collect()
+            pairs
+                .map(|(&v, (mean, deviation))| mean + deviation * f64::from(v))
+                .collect()
         };
         values.chunks(of.len()).map(row).collect()
     }
@@ -219,7 +223,11 @@ mod tests {
             }
         };
         // One dimension: (μ₁ − μ₂)² + (σ₁ − σ₂)².
-        check(moments(&[1.0], &[4.0]), moments(&[4.0], &[0.25]), 9.0 + 2.25);
+        check(
+            moments(&[1.0], &[4.0]),
+            moments(&[4.0], &[0.25]),
+            9.0 + 2.25,
+        );
         // Covariances that commute: the roots' squared difference.
         let diagonal = |a, b| moments(&[0.0, 0.0], &[a, 0.0, 0.0, b]);
         check(diagonal(1.0, 9.0), diagonal(16.0, 4.0), 9.0 + 1.0);
@@ -241,7 +249,10 @@ mod tests {
         );
         // numpy: the roots of `linalg.eigvals(A @ B)`.
         let distance = a.distance(&b).unwrap();
-        assert!((distance - 2.360_757_500_808_004_4).abs() < 1e-9, "{distance}");
+        assert!(
+            (distance - 2.360_757_500_808_004_4).abs() < 1e-9,
+            "{distance}"
+        );
     }
 
     #[test]
@@ -251,7 +262,11 @@ mod tests {
         let found = FeatureMoments::of(&rows).unwrap();
         let expected = moments(&[2.0, 3.0], &[1.0, -0.5, -0.5, 7.0]);
         let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-12, "{a} {b}");
-        found.mean.iter().zip(&expected.mean).for_each(|(a, b)| close(*a, *b));
+        found
+            .mean
+            .iter()
+            .zip(&expected.mean)
+            .for_each(|(a, b)| close(*a, *b));
         let pairs = found.covariance.iter().zip(&expected.covariance);
         pairs.for_each(|(a, b)| close(*a, *b));
     }
@@ -277,7 +292,10 @@ mod tests {
         };
         let runs: Vec<FrechetDistance> = (0..30)
             .map(|run| {
-                let (a, b) = (normal(2 * run, 128, &of), normal(2 * run + 1, 128, &shifted));
+                let (a, b) = (
+                    normal(2 * run, 128, &of),
+                    normal(2 * run + 1, 128, &shifted),
+                );
                 frechet(&a, &b, &resampling).unwrap()
             })
             .collect();
@@ -288,8 +306,12 @@ mod tests {
         let value = mean(&|run| run.distance.value);
         let endless = mean(&|run| run.without_end.unwrap());
         assert!(value > truth + 0.1, "{value}");
-        assert!((endless - truth).abs() < (value - truth) / 2.0, "{endless} {value}");
-        let inside = |run: &&FrechetDistance| (run.distance.low..run.distance.high).contains(&value);
+        assert!(
+            (endless - truth).abs() < (value - truth) / 2.0,
+            "{endless} {value}"
+        );
+        let inside =
+            |run: &&FrechetDistance| (run.distance.low..run.distance.high).contains(&value);
         let covered = runs.iter().filter(inside).count();
         assert!(covered >= 25, "{covered} of 30");
     }

@@ -47,7 +47,9 @@ impl Resampling {
     pub fn draw(&self, set: u64, number: usize, count: usize) -> Vec<usize> {
         let purpose = (0x6f << 56) + (set << 32) + number as u64;
         (0..count)
-            .map(|at| ((uniform(self.seed, purpose, at as u64) * count as f64) as usize).min(count - 1))
+            .map(|at| {
+                ((uniform(self.seed, purpose, at as u64) * count as f64) as usize).min(count - 1)
+            })
             .collect()
     }
 
@@ -117,7 +119,11 @@ mod tests {
             stage: Stage::Validation,
             draw: Draw::Initial,
         };
-        let values: Vec<f64> = key.normal(0..1, [1, 1, 400]).iter().map(|&v| f64::from(v)).collect();
+        let values: Vec<f64> = key
+            .normal(0..1, [1, 1, 400])
+            .iter()
+            .map(|&v| f64::from(v))
+            .collect();
         let estimate = Resampling::default().mean(&values).unwrap();
         let mean = values.iter().sum::<f64>() / 400.0;
         assert!((estimate.value - mean).abs() < 1e-12);

@@ -90,9 +90,8 @@ fn ssim_of([a, b]: [Plane; 2]) -> f64 {
 /// Means under the Gaussian window, wherever it fits.
 fn smoothed(plane: &Plane) -> Vec<f64> {
     let middle = (WINDOW / 2) as f64;
-    let weights: [f64; WINDOW] = std::array::from_fn(|at| {
-        libm::exp(-0.5 * ((at as f64 - middle) / DEVIATION).powi(2))
-    });
+    let weights: [f64; WINDOW] =
+        std::array::from_fn(|at| libm::exp(-0.5 * ((at as f64 - middle) / DEVIATION).powi(2)));
     let total: f64 = weights.iter().sum();
     let weights = weights.map(|weight| weight / total);
     let (w, h) = (plane.width, plane.values.len() / plane.width);
@@ -107,7 +106,10 @@ fn smoothed(plane: &Plane) -> Vec<f64> {
     for y in 0..h - WINDOW + 1 {
         for x in 0..columns {
             let of = weights.iter().enumerate();
-            down.push(of.map(|(d, w)| w * across[(y + d) * columns + x]).sum::<f64>());
+            down.push(
+                of.map(|(d, w)| w * across[(y + d) * columns + x])
+                    .sum::<f64>(),
+            );
         }
     }
     down
@@ -128,9 +130,8 @@ pub fn frame_difference_error(truth: &[Frame], made: &[Frame]) -> Result<f64> {
     }
     let (mut sum, mut count) = (0.0, 0.0);
     for (truth, made) in truth.windows(2).zip(made.windows(2)) {
-        let change = |pair: &[Frame], at: usize| {
-            f64::from(pair[1].rgb()[at]) - f64::from(pair[0].rgb()[at])
-        };
+        let change =
+            |pair: &[Frame], at: usize| f64::from(pair[1].rgb()[at]) - f64::from(pair[0].rgb()[at]);
         for at in 0..truth[0].rgb().len() {
             sum += (change(truth, at) - change(made, at)).abs();
             count += 1.0;
@@ -167,12 +168,17 @@ mod tests {
 
     /// Pictures that numpy makes by the same formula.
     fn picture(width: u32, height: u32, of: impl Fn(u32, u32, u32) -> u32) -> Frame {
-        Frame::from_fn(width, height, |x, y| [0, 1, 2].map(|c| (of(x, y, c) % 256) as u8)).unwrap()
+        Frame::from_fn(width, height, |x, y| {
+            [0, 1, 2].map(|c| (of(x, y, c) % 256) as u8)
+        })
+        .unwrap()
     }
 
     fn pair() -> [Vec<Frame>; 2] {
         let a = picture(20, 16, |x, y, c| x * 7 + y * 11 + c * 50);
-        let b = picture(20, 16, |x, y, c| x * 7 + y * 11 + c * 50 + (x * y + 3 * c) % 23);
+        let b = picture(20, 16, |x, y, c| {
+            x * 7 + y * 11 + c * 50 + (x * y + 3 * c) % 23
+        });
         [vec![a], vec![b]]
     }
 

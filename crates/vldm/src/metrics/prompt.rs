@@ -62,7 +62,10 @@ pub fn named_vehicles(prompt: &str) -> Vec<NamedVehicle> {
     };
     // The camera's own car is not in the picture: "view from a car".
     let own = |at: usize| at >= 2 && words[at - 2] == "from" && words[at - 1] == "a";
-    (0..words.len()).filter(|&at| !own(at)).filter_map(place).collect()
+    (0..words.len())
+        .filter(|&at| !own(at))
+        .filter_map(place)
+        .collect()
 }
 
 fn paint(word: &str) -> Option<Paint> {
@@ -134,7 +137,9 @@ pub fn named_score(
         (named > 0.0).then(|| hits / named)
     };
     let count = prompts.len();
-    let seen = resampling.estimate(count, |places| share(&mut places.iter().map(|&at| (at, at))))?;
+    let seen = resampling.estimate(count, |places| {
+        share(&mut places.iter().map(|&at| (at, at)))
+    })?;
     let all = (0..count).flat_map(|prompt| (0..count).map(move |clip| (prompt, clip)));
     let by_chance = share(&mut all.filter(|(prompt, clip)| prompt != clip)).unwrap_or(0.0);
     let better = (0..PERMUTATIONS).filter(|&number| {
@@ -192,9 +197,18 @@ mod tests {
             "a red truck ahead on a highway at night, heavy traffic, a parked Blue van",
             &[(Some(P::Red), K::Truck), (Some(P::Blue), K::Van)],
         );
-        check("view from a car on a street, an orange bus", &[(Some(P::Orange), K::Bus)]);
-        check("a white and black car in front of us", &[(Some(P::White), K::Sedan)]);
-        check("a silver car with a red stripe", &[(Some(P::Silver), K::Sedan)]);
+        check(
+            "view from a car on a street, an orange bus",
+            &[(Some(P::Orange), K::Bus)],
+        );
+        check(
+            "a white and black car in front of us",
+            &[(Some(P::White), K::Sedan)],
+        );
+        check(
+            "a silver car with a red stripe",
+            &[(Some(P::Silver), K::Sedan)],
+        );
         check("a car by day, a few cars", &[(None, K::Sedan)]);
         check("driving on a country road", &[]);
     }

@@ -128,7 +128,9 @@ mod tests {
 
     fn clip() -> Vec<Frame> {
         let frame = |t: u32| {
-            Frame::from_fn(16, 12, |x, y| [(x * 9) as u8, (y * 20) as u8, (t * 30) as u8])
+            Frame::from_fn(16, 12, |x, y| {
+                [(x * 9) as u8, (y * 20) as u8, (t * 30) as u8]
+            })
         };
         (0..6).map(|t| frame(t).unwrap()).collect()
     }
@@ -164,7 +166,11 @@ mod tests {
         let gray = vec![Frame::filled(64, 64, [128; 3]).unwrap(); 2];
         let noisy = Spoiling::Noisy(0.1).apply(&gray, 7).unwrap();
         assert!(noisy[0] != noisy[1]);
-        let values: Vec<f64> = noisy[1].rgb().iter().map(|&b| f64::from(b) - 128.0).collect();
+        let values: Vec<f64> = noisy[1]
+            .rgb()
+            .iter()
+            .map(|&b| f64::from(b) - 128.0)
+            .collect();
         let variance = values.iter().map(|v| v * v).sum::<f64>() / values.len() as f64;
         assert!((variance.sqrt() / 25.5 - 1.0).abs() < 0.03, "{variance}");
     }

@@ -35,7 +35,9 @@ pub fn spread(clips: &[&[Frame]]) -> Result<Vec<f64>> {
     let pairs: Vec<(usize, usize)> = pairs.collect();
     Ok((0..first.len())
         .map(|frame| {
-            let of = pairs.iter().map(|&(a, b)| difference(&clips[a][frame], &clips[b][frame]));
+            let of = pairs
+                .iter()
+                .map(|&(a, b)| difference(&clips[a][frame], &clips[b][frame]));
             of.sum::<f64>() / pairs.len() as f64
         })
         .collect())

@@ -41,7 +41,10 @@ impl TrainingSettings {
             ("batch", self.batch > 0),
             ("windows", self.windows > 0),
             ("held_out", self.held_out > 0),
-            ("learning_rate", self.learning_rate.is_finite() && self.learning_rate > 0.0),
+            (
+                "learning_rate",
+                self.learning_rate.is_finite() && self.learning_rate > 0.0,
+            ),
         ];
         match counts.into_iter().find(|(_, fits)| !fits) {
             None => Ok(()),
@@ -123,9 +126,9 @@ impl<M: Module> Trainer<M> {
         }
         let rate = self.schedule.factor(self.done);
         let module = self.module.clone();
-        self.module =
-            self.optimizer
-                .step(module, &mut gradients, norms, (&self.config, rate));
+        self.module = self
+            .optimizer
+            .step(module, &mut gradients, norms, (&self.config, rate));
         self.done += 1;
         Ok(value)
     }

@@ -8,9 +8,7 @@
 //! seconds after it too. A box's class is its [`Look`]'s number.
 
 use vldm_media::Frame;
-use vldm_world::{
-    ClipSpec, LaneChange, Paint, RoadKind, TimeOfDay, VehicleKind, Weather, World,
-};
+use vldm_world::{ClipSpec, LaneChange, Paint, RoadKind, TimeOfDay, VehicleKind, Weather, World};
 
 use crate::conditioning::boxes::ObjectBox;
 use crate::data::{
