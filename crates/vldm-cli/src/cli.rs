@@ -11,6 +11,7 @@ use crate::drive::DriveArgs;
 use crate::edit::decode::DecodeArgs;
 use crate::edit::interpolate::InterpolateArgs;
 use crate::edit::upsample::UpsampleArgs;
+use crate::evaluate::EvaluateCommand;
 use crate::exit::EXIT_STATUS;
 use crate::generate::GenerateArgs;
 use crate::model::assemble::AssembleArgs;
@@ -69,6 +70,13 @@ pub(crate) enum Command {
     Data {
         #[command(subcommand)]
         command: DataCommand,
+    },
+
+    /// Measure clips: distances, labels, boxes, prompts, drift.
+    #[command(after_help = EXIT_STATUS)]
+    Evaluate {
+        #[command(subcommand)]
+        command: Box<EvaluateCommand>,
     },
 
     /// Measure a part of a preset on random weights: time, arithmetic, memory.

@@ -1,7 +1,7 @@
 //! The `vldm` command: words in, a library request out, and what came of it shown.
 //!
-//! Nothing here knows a model: [`generate`], [`model`], [`data`], [`train`] and [`bench`] turn arguments into
-//! requests and the library's answers into lines, files and exit statuses.
+//! Nothing here knows a model: [`generate`], [`model`], [`data`], [`train`], [`evaluate`] and [`bench`] turn arguments
+//! into requests and the library's answers into lines, files and exit statuses.
 
 mod bench;
 mod bytes;
@@ -11,6 +11,7 @@ mod data;
 mod device;
 mod drive;
 mod edit;
+mod evaluate;
 mod exit;
 mod generate;
 mod interrupt;
@@ -68,6 +69,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Upsample(args) => edit::upsample::run(&args),
         Command::Decode(args) => edit::decode::run(&args),
         Command::Train(args) => train::run(&args),
+        Command::Evaluate { command } => evaluate::run(&command),
         Command::Bench(args) => bench::run(&args),
         Command::ProbeDevice { device } => device::probe_here(device),
     }

@@ -13,8 +13,8 @@ use crate::render::Painter;
 use crate::road::Road;
 use crate::scene::{Curvature, Scene};
 use crate::spec::{ClipSpec, SceneOptions};
-use crate::traffic::{Actor, ObjectId, Traffic};
-use crate::vehicle::Class;
+use crate::traffic::{Actor, Body, ObjectId, Traffic};
+use crate::vehicle::{Class, Paint, VehicleKind};
 use crate::view::{NEAR, View};
 
 /// Labels and captions describe pictures of this width and height, whatever size is rendered.
@@ -145,6 +145,21 @@ impl World {
             .iter()
             .map(|seen| seen.bounds)
             .collect())
+    }
+
+    /// Kind and paint of everything that [`World::boxes`] finds in frame `frame`, in its order;
+    /// `None` for people.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchFrame`].
+    pub fn looks(&self, frame: usize) -> Result<Vec<Option<(VehicleKind, Paint)>>> {
+        let now = self.moment(frame)?;
+        let seen = self.seen(&now, (self.spec.width, self.spec.height));
+        let look = |seen: &Seen| match seen.actor.body {
+            Body::Vehicle(look) => Some((look.kind, look.paint)),
+            Body::Pedestrian => None,
+        };
+        Ok(seen.iter().map(look).collect())
     }
 
     /// How many vehicles frame `frame` shows at the reference size of [`Labels`].

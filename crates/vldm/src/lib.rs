@@ -12,6 +12,7 @@ pub mod diffusion;
 pub mod error;
 pub mod layout;
 pub mod lora;
+pub mod metrics;
 pub mod model;
 pub mod nn;
 pub mod perceptual;

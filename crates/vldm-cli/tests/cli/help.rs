@@ -19,6 +19,10 @@ fn help_tells_the_exit_status() {
         "data encode",
         "data scan",
         "data world",
+        "evaluate",
+        "evaluate fvd",
+        "evaluate baselines",
+        "evaluate train",
     ] {
         let ran = run(Path::new("."), &format!("{command} --help"));
         assert_eq!(ran.status, 0, "{command}");

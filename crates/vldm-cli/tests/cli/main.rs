@@ -11,6 +11,7 @@ mod convert;
 mod data;
 mod encode;
 mod errors;
+mod evaluate;
 mod generate;
 mod help;
 mod inspect;

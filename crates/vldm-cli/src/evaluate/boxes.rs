@@ -1,0 +1,138 @@
+//! `vldm evaluate boxes`: whether objects are where the boxes of clips say.
+
+use clap::Args;
+use serde_json::json;
+use vldm::data::Sample;
+use vldm::metrics::{BoxScores, Detection, MATCH, Resampling, SEEN, compare, near};
+
+use super::clips::{ClipsArgs, ClipsName, lacks};
+use super::networks::DetectorArgs;
+use super::report::{show, table, with_interval};
+use crate::compute::ComputeArgs;
+use crate::interrupt::Interrupt;
+use crate::progress::Bar;
+
+/// Clips with boxes.
+#[derive(Debug, Args)]
+pub(crate) struct BoxesArgs {
+    /// Clips or pictures with `boxes` in their metadata.jsonl, or world:SEED.
+    pub(crate) clips: ClipsName,
+
+    /// What resamples for intervals are drawn from.
+    #[arg(long, value_name = "SEED", default_value_t = 0)]
+    pub(crate) seed: u64,
+
+    /// One JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    #[command(flatten)]
+    pub(crate) reading: ClipsArgs,
+
+    #[command(flatten)]
+    pub(crate) detector: DetectorArgs,
+
+    #[command(flatten)]
+    pub(crate) compute: ComputeArgs,
+}
+
+type Boxes = Vec<Vec<vldm::conditioning::boxes::ObjectBox>>;
+
+/// Runs the command.
+pub(crate) fn run(args: &BoxesArgs) -> anyhow::Result<()> {
+    let interrupt = Interrupt::listen()?;
+    let device = args.compute.open()?;
+    let (detector, provenance) = args.detector.load(&device)?;
+    let samples = args.reading.read(&args.clips, &interrupt)?;
+    if samples
+        .iter()
+        .all(|sample| sample.boxes.iter().all(Vec::is_empty))
+    {
+        return Err(lacks(&args.clips, "boxes").into());
+    }
+    let bar = Bar::spinner(format!("looking at {}", args.clips));
+    let frames: Vec<_> = samples.iter().flat_map(|sample| &sample.frames).collect();
+    let found = detector.detect(&frames, &device)?;
+    drop(bar);
+    let truth: Boxes = samples
+        .iter()
+        .flat_map(|sample| sample.boxes.clone())
+        .collect();
+    let (near_found, near_truth) = near(&found, &truth);
+    let sets = [
+        ("all boxes", found, truth),
+        ("of at least 4 of 64 pixels' height", near_found, near_truth),
+    ];
+    let resampling = Resampling {
+        seed: args.seed,
+        resamples: 200,
+        ..Resampling::default()
+    };
+    let (mut rows, mut entries) = (Vec::new(), Vec::new());
+    for (name, found, truth) in &sets {
+        let scores = compare(found, truth, SEEN);
+        let lengths = samples.iter().map(|sample| sample.frames.len());
+        let recall = recall(&lengths.collect::<Vec<_>>(), (found, truth), &resampling);
+        rows.push(vec![
+            (*name).to_owned(),
+            recall.as_ref().map_or("-".into(), with_interval),
+            scores
+                .precision()
+                .map_or("-".into(), |value| format!("{value:.3}")),
+            format!("{:.3}", scores.average_precision),
+            scores.truths.to_string(),
+        ]);
+        entries.push(entry(name, &scores, recall.map(|recall| json!(recall))));
+    }
+    let head = [
+        &*format!("{} of {}", count(&samples), args.clips),
+        "recall (95 % interval)",
+        "precision",
+        "average precision",
+        "boxes",
+    ];
+    let value = json!({
+        "metric": "boxes",
+        "clips": args.clips.to_string(),
+        "overlap": MATCH,
+        "score": SEEN,
+        "results": entries,
+    });
+    show(args.json, &table(&head, &rows), value, &[&provenance])
+}
+
+fn count(samples: &[Sample]) -> String {
+    let frames: usize = samples.iter().map(|sample| sample.frames.len()).sum();
+    format!("{frames} frames of {} clips", samples.len())
+}
+
+/// The recall with an interval over clips: frames of one clip are not independent.
+fn recall(
+    lengths: &[usize],
+    (found, truth): (&[Vec<Detection>], &Boxes),
+    resampling: &Resampling,
+) -> Option<vldm::metrics::Estimate> {
+    let mut first = 0;
+    let mut clips = Vec::new();
+    for length in lengths {
+        let frames = first..first + length;
+        let scores = compare(&found[frames.clone()], &truth[frames], SEEN);
+        clips.push((scores.right as f64, scores.truths as f64));
+        first += length;
+    }
+    resampling.estimate(clips.len(), |places| {
+        let sum = |of: fn(&(f64, f64)) -> f64| places.iter().map(|&at| of(&clips[at])).sum::<f64>();
+        let truths = sum(|clip| clip.1);
+        (truths > 0.0).then(|| sum(|clip| clip.0) / truths)
+    })
+}
+
+fn entry(name: &str, scores: &BoxScores, recall: Option<serde_json::Value>) -> serde_json::Value {
+    json!({
+        "boxes": name,
+        "count": scores.truths,
+        "recall": recall,
+        "precision": scores.precision(),
+        "average_precision": scores.average_precision,
+    })
+}

@@ -1,0 +1,130 @@
+//! `vldm evaluate labels`: night or day, and crowdedness, against what clips are labelled with.
+
+use clap::Args;
+use serde_json::json;
+use vldm::data::Sample;
+use vldm::metrics::{Detection, Estimate, Reading, Resampling, SEEN, spearman};
+
+use super::clips::{ClipsArgs, ClipsName, frames_of, lacks};
+use super::networks::{DetectorArgs, FeaturesArgs};
+use super::report::{show, table, with_interval};
+use crate::compute::ComputeArgs;
+use crate::interrupt::Interrupt;
+use crate::progress::Bar;
+
+/// The class of people on foot, which are no traffic.
+const ON_FOOT: usize = 2;
+
+/// Labelled clips.
+#[derive(Debug, Args)]
+pub(crate) struct LabelsArgs {
+    /// Clips with the labels `night` and `crowdedness` in their metadata.jsonl, or world:SEED.
+    pub(crate) clips: ClipsName,
+
+    /// What resamples for intervals are drawn from.
+    #[arg(long, value_name = "SEED", default_value_t = 0)]
+    pub(crate) seed: u64,
+
+    /// One JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    #[command(flatten)]
+    pub(crate) reading: ClipsArgs,
+
+    #[command(flatten)]
+    pub(crate) features: FeaturesArgs,
+
+    #[command(flatten)]
+    pub(crate) detector: DetectorArgs,
+
+    #[command(flatten)]
+    pub(crate) compute: ComputeArgs,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &LabelsArgs) -> anyhow::Result<()> {
+    let interrupt = Interrupt::listen()?;
+    let device = args.compute.open()?;
+    let (net, seen_by) = args.features.load(&device)?;
+    let (detector, counted_by) = args.detector.load(&device)?;
+    let samples = args.reading.read(&args.clips, &interrupt)?;
+    let bar = Bar::spinner(format!("looking at {}", args.clips));
+    let readings = net.read(&frames_of(&samples), &device)?;
+    let frames: Vec<_> = samples.iter().flat_map(|sample| &sample.frames).collect();
+    let found = detector.detect(&frames, &device)?;
+    drop(bar);
+    let counts: Vec<f64> = found
+        .chunks(args.reading.frames.get())
+        .map(vehicles)
+        .collect();
+    let resampling = Resampling {
+        seed: args.seed,
+        ..Resampling::default()
+    };
+    let night = night(&samples, &readings, &resampling);
+    let crowded = crowdedness(&samples, &counts, &resampling);
+    if night.is_none() && crowded.is_none() {
+        return Err(lacks(&args.clips, "a label `night` or `crowdedness`").into());
+    }
+    let row = |name: &str, found: &Option<Estimate>| {
+        let missing = || "no such label".to_owned();
+        vec![
+            name.to_owned(),
+            found.as_ref().map_or_else(missing, with_interval),
+        ]
+    };
+    let rows = [
+        row("night or day right", &night),
+        row(
+            "crowdedness, rank correlation with detected vehicles",
+            &crowded,
+        ),
+    ];
+    let head = [
+        &*format!("{} clips of {}", samples.len(), args.clips),
+        "(95 % interval)",
+    ];
+    let value = json!({
+        "metric": "labels",
+        "clips": args.clips.to_string(),
+        "count": samples.len(),
+        "night_accuracy": night,
+        "crowdedness_rank_correlation": crowded,
+    });
+    show(
+        args.json,
+        &table(&head, &rows),
+        value,
+        &[&seen_by, &counted_by],
+    )
+}
+
+/// Vehicles seen on a frame of a clip, on average.
+fn vehicles(frames: &[Vec<Detection>]) -> f64 {
+    let is_vehicle = |one: &&Detection| one.score >= SEEN && one.bounds.class != ON_FOOT;
+    let count = frames.iter().flatten().filter(is_vehicle).count();
+    count as f64 / frames.len() as f64
+}
+
+fn night(samples: &[Sample], readings: &[Reading], resampling: &Resampling) -> Option<Estimate> {
+    let pairs = samples.iter().zip(readings);
+    let right: Vec<f64> = pairs
+        .filter_map(|(sample, reading)| {
+            let night = *sample.labels.get("night")? == 1;
+            Some(f64::from(u8::from(night == reading.is_night())))
+        })
+        .collect();
+    resampling.mean(&right)
+}
+
+fn crowdedness(samples: &[Sample], counts: &[f64], resampling: &Resampling) -> Option<Estimate> {
+    let pairs = samples.iter().zip(counts);
+    let pairs: Vec<(f64, f64)> = pairs
+        .filter_map(|(sample, count)| Some((*sample.labels.get("crowdedness")? as f64, *count)))
+        .collect();
+    resampling.estimate(pairs.len(), |places| {
+        let (labels, counts): (Vec<f64>, Vec<f64>) = places.iter().map(|&at| pairs[at]).unzip();
+        spearman(&labels, &counts)
+    })
+}
