@@ -8,7 +8,7 @@ use vldm::pipeline::{
     Rollout, RolloutFolder, RolloutProgress, RolloutRequest, Segment, StackDescription,
     StreamDecoder, first_frame, first_frame_of, given_after, pixels_to_frame, rollout_frames,
 };
-use vldm_media::{ClipWriter, Fps, Info, WriteOptions};
+use vldm_media::{ClipWriter, Fps, Frame, Info, WriteOptions};
 
 use super::{DriveArgs, side_by_side};
 use crate::interrupt::Interrupt;
@@ -94,24 +94,10 @@ impl<'a> Job<'a> {
         let onto = (self.args.compute.open()?, self.args.compute.dtype());
         for (request, path) in self.requests.iter().zip(self.outputs.paths()) {
             let folder = RolloutFolder::open(&working_folder(path), request, &onto.0)?;
-            let start = match folder.start()? {
-                Some(start) => start,
-                None => {
-                    let start = match &picture {
-                        Some(picture) => first_frame_of(self.stack, picture, onto.clone())?,
-                        None => first_frame(self.stack, request, onto.clone())?,
-                    };
-                    folder.keep_start(&start)?;
-                    start
-                }
-            };
             let mut writer = FrameWriter::new(self, request, path, onto.clone())?;
-            self.roll(
-                &folder,
-                (request, start),
-                &mut writer,
-                (&interrupt, onto.clone()),
-            )?;
+            let picture = picture.as_ref();
+            let rollout = self.begin(&folder, (request, picture), &mut writer, onto.clone())?;
+            self.roll(rollout, &folder, &mut writer, &interrupt)?;
             writer.finish()?;
             if !self.args.keep_latents {
                 folder.remove()?;
@@ -125,21 +111,41 @@ impl<'a> Job<'a> {
         Ok(())
     }
 
-    /// Segments that are there already, and then new ones.
-    fn roll(
+    /// Writes the segments that are there already; the rollout goes on after them.
+    fn begin(
         &self,
         folder: &RolloutFolder,
-        (request, start): (&RolloutRequest, Tensor<5>),
+        (request, picture): (&RolloutRequest, Option<&Frame>),
         writer: &mut FrameWriter,
-        (interrupt, onto): (&Interrupt, (Device, DType)),
-    ) -> anyhow::Result<()> {
+        onto: (Device, DType),
+    ) -> anyhow::Result<(Rollout, usize)> {
+        let rollout =
+            |given, next| Rollout::new(self.stack, request.clone(), (given, next), onto.clone());
+        let Some(start) = folder.start()? else {
+            let start = match picture {
+                Some(picture) => first_frame_of(self.stack, picture, onto.clone())?,
+                None => first_frame(self.stack, request, onto.clone())?,
+            };
+            let rollout = rollout(start.clone(), 0)?;
+            folder.keep_start(&start)?;
+            return Ok((rollout, 0));
+        };
         let (mut given, mut next) = (start, 0);
         while let Some(segment) = folder.segment(next)? {
             given = given_after(&segment);
             next += 1;
             writer.push(segment)?;
         }
-        let rollout = Rollout::new(self.stack, request.clone(), (given, next), onto)?;
+        Ok((rollout(given, next)?, next))
+    }
+
+    fn roll(
+        &self,
+        (rollout, next): (Rollout, usize),
+        folder: &RolloutFolder,
+        writer: &mut FrameWriter,
+        interrupt: &Interrupt,
+    ) -> anyhow::Result<()> {
         let segments = rollout.segments();
         let bar = Bar::steps("driving".into(), segments * 100);
         bar.begin_at(next * 100);

@@ -16,6 +16,7 @@ mod generate;
 mod help;
 mod inspect;
 mod interrupt;
+mod stack;
 mod support;
 mod temporal;
 mod train;

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::checkpoint::{CheckpointError, write_atomically};
 use crate::error::{Error, Result};
-use crate::preset::{Preset, Stage};
+use crate::preset::{Part, Preset, Stage};
 
 /// The folder of the model that all stages in latents share.
 const MODEL: &str = "model";
@@ -36,6 +36,7 @@ pub fn assemble(
         )));
     }
     check(preset, models)?;
+    let base = base(preset)?;
     let assembly = Assembly {
         models,
         out,
@@ -44,25 +45,47 @@ pub fn assemble(
             max_shard_bytes: None,
         },
     };
-    let mut config = StackConfig {
+    assembly.shared(preset, base)?;
+    let mut stages = BTreeMap::new();
+    for part in &preset.stages {
+        let usual = crate::pipeline::usual(&Preset::load(&part.preset)?);
+        let config = match part.stage {
+            Stage::Decoder => continue,
+            Stage::Image => StageConfig {
+                model: MODEL.into(),
+                ..usual
+            },
+            stage if stage != base && part.parts.contains(&Part::Unet) => {
+                assembly.whole(stage, usual)?
+            }
+            stage => assembly.temporal(stage, usual)?,
+        };
+        stages.insert(part.stage, config);
+    }
+    let config = StackConfig {
         format_version: STACK_FORMAT,
         note: None,
-        ..assembly.shared(preset)?
+        key_frames: stages.remove(&Stage::KeyFrames),
+        image: stages.remove(&Stage::Image),
+        boxes: stages.remove(&Stage::Boxes),
+        prediction: stages.remove(&Stage::Prediction),
+        interpolation: stages.remove(&Stage::Interpolation),
+        upsampler: stages.remove(&Stage::Upsampler),
     };
-    for stage in &preset.stages {
-        let model = Preset::load(&stage.preset)?;
-        let usual = crate::pipeline::usual(&model);
-        match stage.stage {
-            Stage::KeyFrames => config.key_frames = assembly.temporal(stage.stage, usual)?,
-            Stage::Prediction => config.prediction = Some(assembly.temporal(stage.stage, usual)?),
-            Stage::Interpolation => {
-                config.interpolation = Some(assembly.temporal(stage.stage, usual)?);
-            }
-            Stage::Upsampler => config.upsampler = Some(assembly.whole(stage.stage, usual)?),
-            Stage::Image | Stage::Boxes | Stage::Decoder => {}
-        }
-    }
     write_config(&config, &out.join("stack.toml"))
+}
+
+/// The stage whose image model the others share.
+fn base(preset: &Preset) -> Result<Stage> {
+    [Stage::Image, Stage::KeyFrames]
+        .into_iter()
+        .find(|base| preset.stages.iter().any(|part| part.stage == *base))
+        .ok_or_else(|| {
+            Error::Input(format!(
+                "the stack \"{}\" has neither an image stage nor key frames",
+                preset.name
+            ))
+        })
 }
 
 /// Every stage has a model, before any is read.
@@ -105,41 +128,23 @@ impl Assembly<'_> {
     }
 
     /// Writes the image model with the decoder's autoencoder and the interpolation's frame rates.
-    fn shared(&self, preset: &Preset) -> Result<StackConfig> {
-        let mut model = self.open(Stage::Image)?;
+    fn shared(&self, preset: &Preset, base: Stage) -> Result<()> {
+        let mut model = self.open(base)?;
         if self.models.contains_key(&Stage::Decoder) {
             let decoder = self.open(Stage::Decoder)?;
             model.autoencoder = decoder.autoencoder;
             model.description.autoencoder = decoder.description.autoencoder;
         }
-        if self.models.contains_key(&Stage::Interpolation) {
+        let shares = |part: &crate::preset::StageConfig| {
+            part.stage == Stage::Interpolation && !part.parts.contains(&Part::Unet)
+        };
+        if preset.stages.iter().any(shares) {
             take_frame_rates(&mut model, self.open(Stage::Interpolation)?);
         }
         if let Some(unet) = &mut model.unet {
             unet.temporal = None;
         }
-        save(&model, &self.out.join(MODEL), &self.settings)?;
-        let image = preset
-            .stages
-            .iter()
-            .find(|stage| stage.stage == Stage::Image);
-        let usual = match image {
-            Some(stage) => crate::pipeline::usual(&Preset::load(&stage.preset)?),
-            None => StageConfig::default(),
-        };
-        Ok(StackConfig {
-            format_version: STACK_FORMAT,
-            note: None,
-            key_frames: StageConfig::default(),
-            image: Some(StageConfig {
-                model: MODEL.into(),
-                ..usual
-            }),
-            boxes: None,
-            prediction: None,
-            interpolation: None,
-            upsampler: None,
-        })
+        save(&model, &self.out.join(MODEL), &self.settings)
     }
 
     /// Writes the temporal layers of a stage on the shared model.
@@ -199,7 +204,10 @@ fn file_name(stage: Stage) -> &'static str {
         Stage::KeyFrames => "key_frames",
         Stage::Prediction => "prediction",
         Stage::Interpolation => "interpolation",
-        _ => "upsampler",
+        Stage::Boxes => "boxes",
+        Stage::Image => "image",
+        Stage::Decoder => "decoder",
+        Stage::Upsampler => "upsampler",
     }
 }
 

@@ -44,7 +44,12 @@ pub(super) fn open(
     parameterization: Option<Parameterization>,
 ) -> Result<ModelDescription> {
     if let Some(stack) = StackConfig::open(&path)? {
-        let stage = stack.key_frames;
+        let Some(stage) = stack.key_frames.or(stack.image) else {
+            return Err(Error::Config(format!(
+                "{}: no stage at all",
+                path.display()
+            )));
+        };
         let description = open(path.join(stage.model), parameterization)?;
         return Ok(ModelDescription {
             temporal_file: stage

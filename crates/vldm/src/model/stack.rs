@@ -23,7 +23,7 @@ pub struct StackConfig {
     #[serde(default)]
     pub note: Option<String>,
     /// The stage that makes key frames, or the whole clip where there is no other.
-    pub key_frames: StageConfig,
+    pub key_frames: Option<StageConfig>,
     /// Makes the first frame of a rollout.
     pub image: Option<StageConfig>,
     /// Makes the first frame from boxes.
@@ -112,6 +112,11 @@ impl StackConfig {
         for (_, stage) in config.stages() {
             stage.validate()?;
         }
+        if config.key_frames.is_none() && config.image.is_none() {
+            return Err(Error::Config(
+                "expected at least one of [key_frames] and [image]".into(),
+            ));
+        }
         Ok(config)
     }
 
@@ -120,7 +125,7 @@ impl StackConfig {
         let stages = [
             (Stage::Image, self.image.as_ref()),
             (Stage::Boxes, self.boxes.as_ref()),
-            (Stage::KeyFrames, Some(&self.key_frames)),
+            (Stage::KeyFrames, self.key_frames.as_ref()),
             (Stage::Prediction, self.prediction.as_ref()),
             (Stage::Interpolation, self.interpolation.as_ref()),
             (Stage::Upsampler, self.upsampler.as_ref()),

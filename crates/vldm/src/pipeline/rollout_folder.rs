@@ -10,47 +10,38 @@ use super::rollout::{RolloutRequest, Segment};
 use crate::checkpoint::{CheckpointError, Weights, write_atomically, write_tensors};
 use crate::error::{Error, Result};
 
+/// What was asked for.
+const REQUEST: &str = "request.json";
+
 /// The folder of one rollout: its request, its first frame, and every finished segment.
 #[derive(Debug)]
 pub struct RolloutFolder {
     path: PathBuf,
+    request: RolloutRequest,
     device: Device,
 }
 
 impl RolloutFolder {
-    /// Opens the folder of an interrupted rollout, or begins a new one.
+    /// The folder of a rollout, which is interrupted, or new: then nothing is written yet.
     ///
     /// # Errors
     /// [`Error::Input`] when the folder is that of another request.
     pub fn open(path: &Path, request: &RolloutRequest, device: &Device) -> Result<Self> {
-        let file = path.join("request.json");
-        let wanted = serde_json::to_string_pretty(request)
-            .map_err(|error| Error::Config(format!("the request: {error}")))?;
-        match std::fs::read_to_string(&file) {
-            Ok(found) => {
-                let same = serde_json::from_str(&found)
-                    .is_ok_and(|found: RolloutRequest| found == *request);
-                if !same {
-                    return Err(Error::Input(format!(
-                        "{} holds what is left of another rollout: remove it, or ask for the same one \
-                         again to go on with it",
-                        path.display()
-                    )));
-                }
-            }
-            Err(_) => {
-                std::fs::create_dir_all(path)
-                    .map_err(|error| CheckpointError::write(path, error))?;
-                write_atomically(&file, |out| {
-                    out.write_all(wanted.as_bytes())
-                        .map_err(|error| CheckpointError::write(&file, error))
-                })?;
-            }
+        let same = |found: &str| {
+            serde_json::from_str(found).is_ok_and(|found: RolloutRequest| found == *request)
+        };
+        match std::fs::read_to_string(path.join(REQUEST)) {
+            Ok(found) if !same(&found) => Err(Error::Input(format!(
+                "{} holds what is left of another rollout: remove it, or ask for the same one again to \
+                 go on with it",
+                path.display()
+            ))),
+            _ => Ok(Self {
+                path: path.to_owned(),
+                request: request.clone(),
+                device: device.clone(),
+            }),
         }
-        Ok(Self {
-            path: path.to_owned(),
-            device: device.clone(),
-        })
     }
 
     /// The first frame's latents, if they are there.
@@ -65,11 +56,20 @@ impl RolloutFolder {
         }
     }
 
-    /// Keeps the first frame's latents.
+    /// Keeps the request and the first frame's latents.
     ///
     /// # Errors
     /// When the disk refuses.
     pub fn keep_start(&self, latents: &Tensor<5>) -> Result<()> {
+        let request = serde_json::to_string_pretty(&self.request)
+            .map_err(|error| Error::Config(format!("the request: {error}")))?;
+        std::fs::create_dir_all(&self.path)
+            .map_err(|error| CheckpointError::write(&self.path, error))?;
+        let file = self.path.join(REQUEST);
+        write_atomically(&file, |out| {
+            out.write_all(request.as_bytes())
+                .map_err(|error| CheckpointError::write(&file, error))
+        })?;
         self.write("start.safetensors", &[("latents", latents)])
     }
 

@@ -1,0 +1,185 @@
+//! Whole stacks from the command line: assembled of tiny models, run, rolled out, taken apart.
+
+use std::path::Path;
+use std::process::Command;
+
+use vldm_media::{ReadOptions, read};
+
+use crate::support::{program, ran};
+
+fn ok(command: &mut Command) -> String {
+    let ran = ran(command);
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    ran.stderr
+}
+
+fn preset(name: &str) -> String {
+    format!("{}/../../presets/{name}.toml", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A stack of models with random weights in `folder/stack`.
+fn assembled(folder: &Path, stack: &str, stages: &[(&str, &str)]) {
+    for (stage, model) in stages {
+        ok(program(folder).args(["model", "convert", &preset(model), stage]));
+    }
+    let stages = stages
+        .iter()
+        .map(|(stage, _)| format!("--stage={stage}={stage}"));
+    ok(program(folder)
+        .args(["model", "assemble", stack, "stack", "--dtype", "f32"])
+        .args(stages));
+    // Few steps: what is tested does not depend on them.
+    let path = folder.join("stack/stack.toml");
+    let text = std::fs::read_to_string(&path).expect("written");
+    let lines = text.lines().map(|line| match line.starts_with("steps = ") {
+        true => "steps = 1",
+        false => line,
+    });
+    let text: Vec<&str> = lines.collect();
+    std::fs::write(&path, text.join("\n")).expect("written");
+}
+
+fn driving(folder: &Path) {
+    let stages = [
+        ("image", "tiny-driving"),
+        ("boxes", "tiny-driving-boxes"),
+        ("prediction", "tiny-driving-prediction"),
+        ("interpolation", "tiny-driving-interpolation"),
+        ("decoder", "tiny-driving"),
+        ("upsampler", "tiny-driving-upsampler"),
+    ];
+    assembled(folder, "tiny-stack-driving", &stages);
+}
+
+#[test]
+fn text_to_video_goes_the_whole_way() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let stages = [
+        ("key_frames", "tiny-sd21-video"),
+        ("interpolation", "tiny-sd15-interpolation"),
+        ("decoder", "tiny-temporal-decoder-3x3x3"),
+        ("upsampler", "tiny-x4-upscaler-video"),
+    ];
+    assembled(folder.path(), "tiny-stack-text-to-video", &stages);
+    let arguments = [
+        "generate", "-p", "a road", "--model", "stack", "--frames", "5",
+    ];
+    ok(program(folder.path()).args(arguments).args([
+        "--width",
+        "128",
+        "--height",
+        "128",
+        "--steps",
+        "1",
+        "--save-latents",
+        "l.safetensors",
+        "-o",
+        "clip.mp4",
+    ]));
+    let clip = read(folder.path().join("clip.mp4"), &ReadOptions::default()).expect("a clip");
+    assert_eq!(
+        (clip.num_frames(), clip.width(), clip.height()),
+        (5, 128, 128)
+    );
+    // The same latents, decoded alone: the size before the upsampler.
+    ok(program(folder.path()).args(["decode", "l.safetensors", "--model", "stack", "-o", "d.mp4"]));
+    let small = read(folder.path().join("d.mp4"), &ReadOptions::default()).expect("a clip");
+    assert_eq!((small.num_frames(), small.width()), (5, 32));
+    let plan = ran(program(folder.path()).args(arguments).arg("--dry-run"));
+    assert!(
+        plan.stdout.contains("2 times, to 113 frames"),
+        "{}",
+        plan.stdout
+    );
+}
+
+#[test]
+fn rollouts_begin_with_the_same_frame_and_differ_after_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    driving(folder.path());
+    let scene = r#"{"boxes": [{"x0": 0.4, "y0": 0.5, "x1": 0.6, "y1": 0.7, "class": 1}]}"#;
+    std::fs::write(folder.path().join("scene.json"), scene).expect("written");
+    ok(program(folder.path()).args([
+        "drive",
+        "--scene",
+        "scene.json",
+        "--seconds",
+        "0.5",
+        "--rollouts",
+        "2",
+        "--model",
+        "stack",
+        "-o",
+        "drive.mp4",
+    ]));
+    let clip =
+        |name: &str| read(folder.path().join(name), &ReadOptions::default()).expect("a clip");
+    let (one, two) = (clip("drive-0.mp4"), clip("drive-1.mp4"));
+    assert_eq!((one.num_frames(), one.width(), one.height()), (15, 128, 64));
+    assert_ne!(one.frames()[14], two.frames()[14]);
+    assert_eq!(clip("drive.mp4").width(), 2 * 128 + 4);
+    // What an interruption would need is gone.
+    assert!(!folder.path().join("drive-0.mp4.rollout").exists());
+}
+
+#[test]
+fn single_stages_take_the_user_s_own_clips() {
+    let folder = tempfile::tempdir().expect("a folder");
+    driving(folder.path());
+    ok(program(folder.path()).args([
+        "drive",
+        "--label",
+        "night=1",
+        "--seconds",
+        "0.1",
+        "--model",
+        "stack",
+        "-o",
+        "in",
+    ]));
+    ok(program(folder.path()).args(["interpolate", "in", "--model", "stack", "-o", "more"]));
+    let clip =
+        |name: &str| read(folder.path().join(name), &ReadOptions::default()).expect("a clip");
+    let (few, more) = (clip("in"), clip("more"));
+    assert_eq!(more.num_frames(), 4 * (few.num_frames() - 1) + 1);
+    ok(program(folder.path()).args([
+        "upsample", "in", "--model", "stack", "--tile", "64", "-o", "large",
+    ]));
+    assert_eq!(clip("large").width(), 512);
+}
+
+#[test]
+fn what_is_missing_is_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    driving(folder.path());
+    let refused = |arguments: &[&str], expected: &str| {
+        let ran = ran(program(folder.path())
+            .args(arguments)
+            .args(["--model", "stack"]));
+        assert_ne!(ran.status, 0);
+        assert!(ran.stderr.contains(expected), "{}", ran.stderr);
+    };
+    refused(
+        &["drive", "--label", "rain=1", "-o", "x.mp4"],
+        "knows no label \"rain\"",
+    );
+    refused(&["drive", "-p", "a road", "-o", "x.mp4"], "reads no text");
+    std::fs::write(folder.path().join("bad.json"), "{\"box\": []}").expect("written");
+    refused(
+        &["drive", "--scene", "bad.json", "-o", "x.mp4"],
+        "unknown field `box`",
+    );
+    let outside = r#"{"boxes": [{"x0": 0.4, "y0": 0.5, "x1": 1.6, "y1": 0.7}]}"#;
+    std::fs::write(folder.path().join("out.json"), outside).expect("written");
+    refused(
+        &["drive", "--scene", "out.json", "-o", "x.mp4"],
+        "within 0 to 1",
+    );
+    std::fs::remove_file(folder.path().join("stack/temporal/prediction.safetensors"))
+        .expect("there");
+    refused(
+        &["drive", "-o", "x.mp4"],
+        "which stack.toml names for the stage \"prediction\"",
+    );
+    assert!(!folder.path().join("x.mp4").exists());
+}
