@@ -80,3 +80,128 @@ impl PerceptualLoss {
         Ok((distance, Tensor::cat(derivatives, 0)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+    use crate::train::{Event, Recipe, Run};
+
+    const WEIGHTS: &str = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/perceptual/weights.safetensors"
+    );
+
+    fn recipe(stage: &str, model: &str, more: &str) -> String {
+        format!(
+            r#"
+stage = "{stage}"
+steps = 3
+[model]
+base = "{model}"
+[data]
+type = "world"
+clips = 2
+seconds = 1.0
+[batch]
+size = 1
+sizes = [[32, 64]]
+frames = [3]
+fps = [7.5]
+[adversarial]
+adversarial_after = 1
+adaptive = false
+[adversarial.perceptual]
+weights = '{WEIGHTS}'
+{more}
+"#
+        )
+    }
+
+    fn run(text: &str) -> Result<Vec<Event>> {
+        let out = tempfile::tempdir().unwrap();
+        let recipe = Recipe::parse(text)?;
+        Run::start(recipe, &out.path().join("run"), &Device::flex())?.collect()
+    }
+
+    #[test]
+    fn a_run_descends_the_distance_and_leaves_its_network_alone() {
+        for (stage, model) in [
+            ("autoencoder", "tiny-sd15"),
+            ("decoder", "tiny-temporal-decoder-3x3x3"),
+        ] {
+            let steps = run(&recipe(stage, model, "weight = 0.5")).unwrap();
+            // Three steps and a checkpoint, which is not written if anything frozen has moved.
+            assert_eq!(steps.len(), 4, "{stage}");
+            for event in &steps[..3] {
+                let Event::Step(step) = event else {
+                    panic!("{event:?}");
+                };
+                assert!(!step.parts.contains_key("pyramid"));
+                let part = |name: &str| step.parts.get(name).copied().unwrap_or_default();
+                let sum =
+                    part("l1") + 0.5 * part("lpips") + 1e-6 * part("kl") + 0.5 * part("generator");
+                assert!(part("lpips") > 0.0, "{step:?}");
+                assert!(
+                    (step.loss - sum).abs() < 1e-5 * sum.abs().max(1.0),
+                    "{step:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_gradient_is_that_of_the_mean_over_frames() {
+        let device = Device::flex();
+        let networks = Networks {
+            perceptual: Some(Perceptual::load(WEIGHTS.as_ref(), &device).unwrap()),
+            ..Networks::none()
+        };
+        let config = PerceptualLoss {
+            weights: WEIGHTS.into(),
+            weight: 1.0,
+        };
+        // More frames than are compared together.
+        let wave = |seed: usize| {
+            let values: Vec<f32> = (0..5 * 16 * 20 * 3)
+                .map(|index| ((index * (7 + seed) % 97) as f32 / 48.0) - 1.0)
+                .collect();
+            Tensor::<1>::from_floats(values.as_slice(), &device).reshape([5, 16, 20, 3])
+        };
+        let (made, truth) = (wave(0), wave(6));
+        let (distance, derivative) = config.loss(&networks, [&made, &truth]).unwrap();
+        let network = networks.perceptual.as_ref().unwrap();
+        let (expected, by_whole) =
+            by_pixels(made, |made| network.forward(made, truth.autodiff()).mean());
+        assert!((distance - expected).abs() < 1e-6 * expected, "{distance}");
+        let off: f32 = (derivative - by_whole.clone()).abs().max().into_scalar();
+        let largest: f32 = by_whole.abs().max().into_scalar();
+        assert!(off < 1e-5 * largest, "{off} of {largest}");
+    }
+
+    #[test]
+    fn what_cannot_be_compared_is_told() {
+        let check = |text: &str, expected: &str| {
+            let error = run(text).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        };
+        let text = recipe("autoencoder", "tiny-sd15", "");
+        check(
+            &text.replace("[32, 64]", "[8, 64]"),
+            "at least 16x16 pixels, batch.sizes has 8",
+        );
+        check(
+            &format!("{text}weight = 0.0"),
+            "weight is 0, expected a number above 0",
+        );
+        check(
+            &text.replace("weights.safe", "none.safe"),
+            "none.safetensors",
+        );
+        check(
+            &text.replace("weights.safe", "case.safe"),
+            "found no `features.0.weight`",
+        );
+    }
+}

@@ -1,10 +1,13 @@
+# /// script
+# dependencies = ["torch==2.15.0", "safetensors"]
+# ///
 """Writes weights.safetensors and case.safetensors: LPIPS of two pairs of pictures by PyTorch.
 
     python3 export.py                a narrow VGG-16 with random weights, beside this file
     python3 export.py --full FOLDER  the full network with random weights by the package lpips
 
 The narrow network is written down here from the definition (Zhang et al. 2018, eq. 1). Needs torch and
-safetensors, for --full also lpips and torchvision; with --full the definition is compared with the package.
+safetensors, for --full also lpips 0.1.4 and torchvision; with --full the definition is compared with the package.
 The arithmetic is f64, the files are f32. The full network is checked by
 
     VLDM_LPIPS_REFERENCE=FOLDER cargo test --workspace --lib -- perceptual
@@ -89,15 +92,16 @@ def main():
     leaf = a.double().requires_grad_()
     distances = distance(wide, leaf, b.double())
     distances.sum().backward()
-    assert torch.isfinite(leaf.grad).all()
+    gradient = leaf.grad
+    assert torch.isfinite(gradient).all()
     if model is not None:
         theirs_leaf = a.clone().requires_grad_()
         theirs = model(theirs_leaf, b).flatten()
         theirs.sum().backward()
         print("package", theirs.tolist(), "definition", distances.tolist())
-        print("gradients differ by", ((theirs_leaf.grad - leaf.grad).abs().max() / leaf.grad.abs().max()).item())
-        distances, leaf.grad = theirs, theirs_leaf.grad
-    case = {"a": a, "b": b, "distances": distances.detach().float(), "gradient": leaf.grad.float()}
+        print("gradients differ by", ((theirs_leaf.grad - gradient).abs().max() / gradient.abs().max()).item())
+        distances, gradient = theirs, theirs_leaf.grad
+    case = {"a": a, "b": b, "distances": distances.detach().float(), "gradient": gradient.float()}
     save_file({k: v.contiguous() for k, v in weights.items()}, folder / "weights.safetensors")
     save_file({k: v.contiguous() for k, v in case.items()}, folder / "case.safetensors")
 

@@ -273,3 +273,73 @@ impl Held {
         others
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn clip() -> ClipKey {
+        ClipKey {
+            id: "a.mp4".into(),
+            identity: "a file".into(),
+            size: [32, 64],
+        }
+    }
+
+    fn line(name: &str, frames: Vec<[usize; 2]>) -> Line {
+        Line::Latents {
+            file: CacheFile {
+                name: name.into(),
+                bytes: 3,
+                sha256: "00".into(),
+            },
+            parts: vec![Part {
+                clip: clip(),
+                frames,
+            }],
+        }
+    }
+
+    #[test]
+    fn frames_are_found_in_their_runs() {
+        let part = Part::new(clip(), &[3, 4, 5, 9, 12, 13]);
+        assert_eq!(part.frames, [[3, 3], [9, 1], [12, 2]]);
+        let rows: Vec<Option<usize>> = [2, 3, 5, 6, 9, 13, 14].map(|f| part.row(f)).into();
+        assert_eq!(rows, [None, Some(0), Some(2), None, Some(3), Some(5), None]);
+    }
+
+    #[test]
+    fn lines_are_read_back_and_foreign_ones_passed_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let whole = [
+            line("latents-00000.safetensors", vec![[0, 8]]),
+            Line::Broken {
+                clip: clip(),
+                reason: "a hole".into(),
+            },
+        ];
+        assert_eq!(read(folder.path()).unwrap(), (Vec::new(), 0));
+        whole
+            .iter()
+            .for_each(|line| append(folder.path(), line).unwrap());
+        append(folder.path(), &line("../away.safetensors", vec![[0, 8]])).unwrap();
+        append(folder.path(), &line("/etc/x.safetensors", vec![[0, 8]])).unwrap();
+        let mut text = fs::read(path(folder.path())).unwrap();
+        text.extend(b"{}\n\xff\xfe\nnull\n[]\n{\"type\":\"la");
+        fs::write(path(folder.path()), text).unwrap();
+        let (lines, bad) = read(folder.path()).unwrap();
+        assert_eq!((lines.as_slice(), bad), (whole.as_slice(), 7));
+        rewrite(folder.path(), &lines).unwrap();
+        assert_eq!(read(folder.path()).unwrap(), (whole.to_vec(), 0));
+    }
+
+    #[test]
+    fn numbers_out_of_range_are_no_panic() {
+        let huge = vec![[usize::MAX, usize::MAX], [0, usize::MAX], [5, usize::MAX]];
+        let held = Held::new(vec![line("latents-00000.safetensors", huge)]);
+        for frame in [0, 7, usize::MAX - 1, usize::MAX] {
+            // Whatever row it is, the reader compares it with the tensor's.
+            held.frame(&clip(), frame);
+        }
+    }
+}
