@@ -17,7 +17,7 @@ const LEAST: usize = 1 << 16;
 const LARGE_PAGE: usize = 1 << 21;
 
 /// Bytes that may be kept while nobody uses them, however little was ever in use at once.
-const MOST_IDLE: usize = 512 << 20;
+pub const MOST_IDLE: usize = 512 << 20;
 
 static IDLE: Mutex<Idle> = Mutex::new(Idle::new());
 

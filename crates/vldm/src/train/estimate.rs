@@ -52,6 +52,7 @@ pub(crate) fn training_memory(
         activations: activations.unwrap_or(0),
         by_block,
         encoding: encoding as u64,
+        learning: 4 * learning as u64,
     })
 }
 

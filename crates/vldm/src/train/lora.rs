@@ -251,7 +251,8 @@ impl Find<'_> {
             "unet" => ("unet", self.unet.source(ours)),
             "temporal" => ("unet", UNetKeys::temporal().source(ours)),
             "text_encoder" => {
-                let keys = ClipTextKeys { prefixed: true };
+                // As transformers 5 calls it.
+                let keys = ClipTextKeys { prefixed: false };
                 ("text_encoder", keys.source(ours))
             }
             _ => return None,

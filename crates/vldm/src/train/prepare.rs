@@ -19,6 +19,7 @@ use super::recipe::Recipe;
 use super::run::dtype;
 use super::schedule::Schedule;
 use super::stage::TrainingStage;
+use crate::conditioning::boxes::ObjectBox;
 use crate::data::Sample;
 use crate::diffusion::{NoiseLevel, NoiseLevelSampling, NoiseSchedule, Preconditioning};
 use crate::error::{Error, Result};
@@ -327,7 +328,7 @@ impl Preparation {
                 .map(
                     |(sample, draws)| match self.drops(draws, Choice::DropBoxes) {
                         true => Vec::new(),
-                        false => sample.boxes.first().cloned().unwrap_or_default(),
+                        false => largest(sample.boxes.first(), config.max_boxes),
                     },
                 )
                 .collect();
@@ -420,6 +421,15 @@ impl Preparation {
     }
 }
 
+/// As many boxes as a model reads, the largest ones.
+fn largest(boxes: Option<&Vec<ObjectBox>>, most: usize) -> Vec<ObjectBox> {
+    let mut boxes = boxes.cloned().unwrap_or_default();
+    let area = |object: &ObjectBox| (object.x1 - object.x0) * (object.y1 - object.y0);
+    boxes.sort_by(|a, b| area(b).total_cmp(&area(a)));
+    boxes.truncate(most);
+    boxes
+}
+
 /// The index that a number in [0, 1) falls to.
 fn chosen(probabilities: &[f64], draw: f64) -> usize {
     let total: f64 = probabilities.iter().sum();
@@ -470,6 +480,20 @@ mod tests {
             [0, 0, 1, 1, 2, 2]
         );
         assert_eq!(chosen(&[2.0, 2.0], 0.6), 1);
+    }
+
+    #[test]
+    fn a_crowded_frame_keeps_its_largest_boxes() {
+        let object = |side: f32| ObjectBox {
+            x0: 0.0,
+            y0: 0.0,
+            x1: side,
+            y1: side,
+            class: 0,
+        };
+        let boxes = vec![object(0.1), object(0.5), object(0.2)];
+        assert_eq!(largest(Some(&boxes), 2), [object(0.5), object(0.2)]);
+        assert_eq!(largest(None, 2), []);
     }
 
     #[test]

@@ -148,17 +148,9 @@ impl Run {
             )));
         }
         let memory = training_memory(&recipe, &preparation.preset, learner.networks())?;
-        let going_on = resumed.is_some();
+        let then = resumed.as_ref().map(|(_, state)| state.by_block);
         let (mut state, outputs) = begin(&recipe, out, (&mut learner, resumed))?;
-        state.by_block = match recipe.activation_checkpointing {
-            ActivationCheckpointing::Off => false,
-            ActivationCheckpointing::On => true,
-            // What was chosen once stays: it decides the last bits of a gradient.
-            ActivationCheckpointing::Auto if going_on => state.by_block,
-            ActivationCheckpointing::Auto => {
-                machine_memory().is_some_and(|most| memory.peak(false) > most)
-            }
-        };
+        state.by_block = by_block(recipe.activation_checkpointing, &memory, then);
         let order = recipe.order(&preparation.preset)?;
         let open = |config| open_source(cache.as_ref(), config, &order);
         let source = open(&recipe.data)?;
@@ -446,6 +438,18 @@ impl Iterator for Run {
                 Some(Err(error))
             }
             Ok(()) => self.pending.pop_front().map(Ok),
+        }
+    }
+}
+
+/// Whether passes keep the activations of one block at a time; `then` is what a run that goes on did
+/// before. What was chosen once stays: it decides the last bits of gradients.
+fn by_block(choice: ActivationCheckpointing, memory: &TrainingMemory, then: Option<bool>) -> bool {
+    match choice {
+        ActivationCheckpointing::Off => false,
+        ActivationCheckpointing::On => true,
+        ActivationCheckpointing::Auto => {
+            then.unwrap_or_else(|| machine_memory().is_some_and(|most| memory.peak(false) > most))
         }
     }
 }
