@@ -68,7 +68,7 @@ pub(crate) fn run(args: &LabelsArgs) -> anyhow::Result<()> {
         return Err(lacks(&args.clips, "a label `night` or `crowdedness`").into());
     }
     let row = |name: &str, found: &Option<Estimate>| {
-        let missing = || "no such label".to_owned();
+        let missing = || "cannot be told".to_owned();
         vec![
             name.to_owned(),
             found.as_ref().map_or_else(missing, with_interval),

@@ -15,6 +15,9 @@ pub const MATCH: f32 = 0.5;
 /// Of two detections that overlap by more than this the less certain one is dropped.
 const SAME: f32 = 0.5;
 
+/// Peaks of a picture that are looked at, the most certain ones.
+const MOST: usize = 500;
+
 /// A box that a detector found.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Detection {
@@ -70,6 +73,7 @@ pub fn overlap(a: &ObjectBox, b: &ObjectBox) -> f32 {
 /// Sorts by certainty and drops what shows the same object again.
 pub(crate) fn suppress(mut found: Vec<Detection>) -> Vec<Detection> {
     found.sort_by(|a, b| b.score.total_cmp(&a.score));
+    found.truncate(MOST);
     let mut kept: Vec<Detection> = Vec::new();
     for one in found {
         if kept

@@ -147,16 +147,25 @@ pub(crate) fn difference(a: &Frame, b: &Frame) -> f64 {
     sum / a.rgb().len() as f64 / PEAK
 }
 
+/// "8 frames of 128x64 pixels"
+pub(crate) fn described(clip: &[Frame]) -> String {
+    match clip.first() {
+        None => "no frame".to_owned(),
+        Some(first) => {
+            let (w, h) = first.size();
+            format!("{} frames of {w}x{h} pixels", clip.len())
+        }
+    }
+}
+
 fn check(truth: &[Frame], made: &[Frame]) -> Result<()> {
     let size = truth.first().map(Frame::size);
     let same = |frame: &Frame| Some(frame.size()) == size;
     if truth.is_empty() || truth.len() != made.len() || !truth.iter().chain(made).all(same) {
         return Err(Error::Input(format!(
-            "clips are compared frame by frame: expected {} frames of {size:?} pixels, got {} of \
-             {:?}",
-            truth.len(),
-            made.len(),
-            made.first().map(Frame::size)
+            "clips are compared frame by frame: expected {}, got {}",
+            described(truth),
+            described(made)
         )));
     }
     Ok(())
@@ -217,7 +226,12 @@ mod tests {
     fn clips_that_cannot_be_compared_are_told() {
         let [a, _] = pair();
         let small = vec![picture(20, 8, |x, _, _| x)];
-        assert!(psnr(&a, &small).unwrap_err().to_string().contains("20, 8"));
+        assert!(
+            psnr(&a, &small)
+                .unwrap_err()
+                .to_string()
+                .contains("1 frames of 20x8")
+        );
         assert!(psnr(&a, &[]).is_err() && psnr(&[], &[]).is_err());
         let error = ssim(&small, &small).unwrap_err().to_string();
         assert!(error.contains("window of 11x11"), "{error}");

@@ -2,7 +2,7 @@
 
 use vldm_media::Frame;
 
-use super::pictures::difference;
+use super::pictures::{described, difference};
 use crate::error::{Error, Result};
 
 /// For each frame the mean distance between every two of the clips: the mean absolute difference of
@@ -23,11 +23,9 @@ pub fn spread(clips: &[&[Frame]]) -> Result<Vec<f64>> {
     for (number, clip) in clips.iter().enumerate() {
         if clip.len() != first.len() || clip.iter().any(|f| Some(f.size()) != size) {
             return Err(Error::Input(format!(
-                "clip {number} has {} frames of {:?} pixels, clip 0 {} of {size:?}: rollouts are \
-                 compared frame by frame",
-                clip.len(),
-                clip.first().map(Frame::size),
-                first.len(),
+                "rollouts are compared frame by frame: clip 0 has {}, clip {number} has {}",
+                described(first),
+                described(clip)
             )));
         }
     }
