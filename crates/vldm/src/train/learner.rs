@@ -65,6 +65,16 @@ impl Learner {
         self.optimizer.averaged(self.networks.clone()).frozen(dtype)
     }
 
+    /// The learning rate that the schedule scales.
+    pub(crate) fn learning_rate(&self) -> f64 {
+        self.config.learning_rate
+    }
+
+    /// Sets the learning rate that the schedule scales.
+    pub(crate) fn set_learning_rate(&mut self, rate: f64) {
+        self.config.learning_rate = rate;
+    }
+
     /// How many numbers learn.
     #[must_use]
     pub fn learning(&self) -> usize {

@@ -42,7 +42,10 @@ pub use example::{
 pub use learner::{Learner, StepOutcome};
 pub use networks::Networks;
 pub use optimizer::OptimizerConfig;
-pub use overfit::{OverfitReport, OverfitSettings, overfit_one_clip};
+pub use overfit::{
+    Decoded, DecoderReport, DecoderSettings, Look, OverfitReport, OverfitSettings,
+    compare_decoders, overfit_one_clip,
+};
 pub use pass::{Pass, denoising_pass};
 pub use recipe::{
     BatchConfig, CheckpointConfig, ConditioningConfig, DreamboothConfig, EvaluationConfig, Recipe,

@@ -35,9 +35,16 @@ pub(crate) struct Preparation {
     /// What the networks predict, and the levels they know; `None` in adversarial stages.
     pub(crate) preconditioning: Option<Preconditioning>,
     device: Device,
-    /// The latents of every clip there is, `[1, frames, channels, height, width]`, where there is
-    /// but one: it is not encoded again and again.
-    pub(crate) only_clip: Option<Tensor<5>>,
+    only_clip: Option<OnlyClip>,
+}
+
+/// The clip that every sample is, where there is but one: it is not read and encoded again and again.
+#[derive(Debug)]
+struct OnlyClip {
+    /// `[1, frames, 3, height, width]`
+    pixels: Tensor<5>,
+    /// Scaled latents, `[1, frames, channels, height, width]`; the pixels without an autoencoder.
+    latents: Tensor<5>,
 }
 
 /// A sample and the random numbers that belong to it.
@@ -62,6 +69,14 @@ impl Preparation {
             device: device.clone(),
             only_clip: None,
         })
+    }
+
+    /// From now on every sample is this one, with the posterior's noise as it is drawn now.
+    pub(crate) fn keep_only_clip(&mut self, networks: &Networks, drawn: &[Drawn; 1]) -> Result<()> {
+        let pixels = self.pixels(drawn)?;
+        let latents = self.latents(networks, pixels.clone(), drawn)?;
+        self.only_clip = Some(OnlyClip { pixels, latents });
+        Ok(())
     }
 
     /// The networks, with the recipe's parameters learning.
@@ -151,6 +166,9 @@ impl Preparation {
 
     /// Clips as numbers in \[−1, 1\], `[batch, frames, 3, height, width]`.
     fn pixels(&self, drawn: &[Drawn]) -> Result<Tensor<5>> {
+        if let Some(only) = &self.only_clip {
+            return Ok(only.pixels.clone().repeat_dim(0, drawn.len()));
+        }
         let clips: Vec<Tensor<5>> = drawn
             .iter()
             .map(|(sample, _)| {
@@ -178,8 +196,8 @@ impl Preparation {
         else {
             return Ok(pixels);
         };
-        if let Some(latents) = &self.only_clip {
-            return Ok(latents.clone().repeat_dim(0, drawn.len()));
+        if let Some(only) = &self.only_clip {
+            return Ok(only.latents.clone().repeat_dim(0, drawn.len()));
         }
         let [b, f, c, h, w] = pixels.dims();
         check_multiple([h, w], config.factor())?;
@@ -227,7 +245,8 @@ impl Preparation {
             .div_scalar(scale))
     }
 
-    fn level_sampling(&self) -> NoiseLevelSampling {
+    /// The law of the noise levels.
+    pub(crate) fn level_sampling(&self) -> NoiseLevelSampling {
         let own = self
             .preset
             .diffusion
