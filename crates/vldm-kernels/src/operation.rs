@@ -222,7 +222,7 @@ impl<B: Differentiable, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
                     kinds,
                     extra,
                 };
-                prep.finish((call, saved), output)
+                prep.finish(Box::new((call, saved)), output)
             }
         }
     }
@@ -233,7 +233,8 @@ impl<B: Differentiable, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
 struct Gradient;
 
 impl<B: Differentiable> Backward<B, OPERANDS> for Gradient {
-    type State = (Call, Saved<FloatTensor<B>>);
+    /// On the heap: it is moved often before it is read once.
+    type State = Box<(Call, Saved<FloatTensor<B>>)>;
 
     fn backward(
         self,
@@ -242,7 +243,7 @@ impl<B: Differentiable> Backward<B, OPERANDS> for Gradient {
         _checkpointer: &mut Checkpointer,
     ) {
         let gradient = grads.consume::<B>(&ops.node);
-        let (call, saved) = ops.state;
+        let (call, saved) = *ops.state;
         let needed = ops.parents.each_ref().map(Option::is_some);
         let gradients = B::gradients(&call, saved, gradient, needed);
         for (parent, gradient) in ops.parents.into_iter().zip(gradients) {

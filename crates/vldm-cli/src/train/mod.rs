@@ -5,7 +5,10 @@ mod report;
 use std::path::PathBuf;
 
 use clap::Args;
-use vldm::train::{Event, OverfitSettings, Recipe, Run, TrainingStage, overfit_one_clip};
+use vldm::train::{
+    DecoderSettings, Event, OverfitSettings, Recipe, Run, TrainingStage, compare_decoders,
+    overfit_one_clip,
+};
 
 use crate::compute::ComputeArgs;
 use crate::interrupt::Interrupt;
@@ -120,17 +123,27 @@ fn self_test(
     device: &burn::tensor::Device,
     interrupt: &Interrupt,
 ) -> anyhow::Result<()> {
-    let settings = OverfitSettings::default();
-    let bar = Bar::steps("learning one clip by heart".into(), settings.steps as usize);
-    let found = overfit_one_clip(recipe, device, &settings, &mut |step, loss| {
-        bar.set(step as usize);
-        bar.label(format!("learning one clip by heart, loss {loss:.4}"));
+    let bar = Bar::spinner("self-test".into());
+    let mut watch = |step: u64, loss: f64| {
+        bar.label(format!("self-test, step {step}, loss {loss:.4}"));
         interrupt.check()
-    })?;
+    };
+    let (report, passed) = match recipe.stage {
+        TrainingStage::Decoder => {
+            let settings = DecoderSettings::default();
+            let found = compare_decoders(recipe, device, &settings, &mut watch)?;
+            (report::decoders(&found), found.passed())
+        }
+        _ => {
+            let settings = OverfitSettings::default();
+            let found = overfit_one_clip(recipe, device, &settings, &mut watch)?;
+            (report::overfit(&found), found.passed())
+        }
+    };
     drop(bar);
-    say(report::overfit(&found))?;
-    match found.passed() {
+    say(report)?;
+    match passed {
         true => Ok(()),
-        false => anyhow::bail!("the stage does not learn one clip by heart"),
+        false => anyhow::bail!("the stage has not passed its self-test"),
     }
 }

@@ -1,7 +1,9 @@
 //! What a run says on the terminal.
 
 use vldm::train::report::{EvaluationRecord, StepRecord};
-use vldm::train::{OverfitReport, Summary, TrainingStage, machine_memory};
+use vldm::train::{
+    Decoded, DecoderReport, Look, OverfitReport, Summary, TrainingStage, machine_memory,
+};
 
 use crate::bytes::Bytes;
 
@@ -96,18 +98,52 @@ pub(super) fn evaluation(record: &EvaluationRecord) -> String {
 }
 
 pub(super) fn overfit(found: &OverfitReport) -> String {
-    let [before, after] = found.losses;
-    format!(
-        "{}: loss at fixed noise levels {before:.4} -> {after:.4} in {} steps, {:.1} % of its \
-         start (at most {:.0} %); a sample reaches {:.1} dB (at least {:.0} dB): {}",
-        found.clip,
-        found.steps,
-        100.0 * after / before,
+    let knows = |look: &Look| {
+        format!(
+            "loss {:.4}, {:.1} % of its start; a sample reaches {:.1} dB",
+            look.loss,
+            100.0 * look.loss / found.fresh,
+            look.psnr
+        )
+    };
+    let mut text = format!(
+        "{}, {} steps; loss at fixed noise levels {:.4} at the start\n",
+        found.clip, found.steps, found.fresh
+    );
+    if let Some(image) = &found.image {
+        text += &format!("the image model alone: {}\n", knows(image));
+    }
+    text += &format!(
+        "in the end: {} ({}); asked for: at most {:.0} % and at least {:.0} dB\n{}",
+        knows(&found.learnt),
+        found.compared,
         100.0 * OverfitReport::LOSS_SHARE,
-        found.psnr,
         OverfitReport::PSNR,
-        if found.passed() { "passed" } else { "failed" }
-    )
+        verdict(found.passed())
+    );
+    text
+}
+
+pub(super) fn decoders(found: &DecoderReport) -> String {
+    let line = |name: &str, decoded: &Decoded| {
+        format!(
+            "{name}: error of changes {:.5}, {:.3} dB, sharpness {:.4}\n",
+            decoded.change_error, decoded.psnr, decoded.sharpness
+        )
+    };
+    let mut text = format!(
+        "decoders after {} steps each, on {} held-out clips\n",
+        found.steps, found.clips
+    );
+    text += &line("on single frames", &found.single);
+    text += &line("with temporal layers", &found.temporal);
+    text += &line("the first, blurred in time", &found.blurred[0]);
+    text += &line("the first, blurred in space", &found.blurred[1]);
+    text + verdict(found.passed())
+}
+
+fn verdict(passed: bool) -> &'static str {
+    if passed { "passed" } else { "failed" }
 }
 
 /// The share of a run's time that was spent waiting for data.

@@ -240,3 +240,22 @@ fn a_wrong_recipe_says_what_is_wrong() {
         "nowhere",
     );
 }
+
+#[test]
+fn a_self_test_says_what_it_cannot_test() {
+    let check = |stage: &str, expected: &str| {
+        let recipe = format!(
+            "stage = \"{stage}\"\nsteps = 1\n[model]\nbase = \"tiny-temporal-decoder-3x1x1\"\n\
+             [data]\ntype = \"world\"\nclips = 1\n[batch]\nsize = 1\nsizes = [[32, 32]]\n"
+        );
+        let folder = with_recipe(&recipe);
+        let ran = run(
+            folder.path(),
+            &format!("train {stage} recipe.toml --overfit-one-clip"),
+        );
+        assert_ne!(ran.status, 0);
+        assert!(ran.stderr.contains(expected), "{}", ran.stderr);
+    };
+    check("autoencoder", "no noise levels to measure at");
+    check("decoder", "has [held_out] clips");
+}

@@ -230,9 +230,29 @@ leveled! {
         window.visit(positions, values, |position, value, run| {
             let to = &mut block[position * stride + value..];
             match run {
-                Run::Inside(from) => convert_into(from, &mut to[..from.len()]),
+                Run::Inside(from) => copy_run(from, to),
                 Run::Outside(len) => to[..len].fill(E::default()),
             }
         });
+    }
+}
+
+/// Copies a run of channels. Those of the smallest networks are copied in place: calling a copy of a
+/// few values takes longer than copying them.
+#[inline(always)]
+fn copy_run<T: Element, E: Element>(from: &[T], to: &mut [E]) {
+    #[inline(always)]
+    fn few<T: Element, E: Element, const N: usize>(from: &[T], to: &mut [E]) {
+        if let (Some(from), Some(to)) = (from.first_chunk::<N>(), to.first_chunk_mut::<N>()) {
+            *to = from.map(|value| E::narrow(value.widen()));
+        }
+    }
+    match from.len() {
+        4 => few::<T, E, 4>(from, to),
+        8 => few::<T, E, 8>(from, to),
+        16 => few::<T, E, 16>(from, to),
+        24 => few::<T, E, 24>(from, to),
+        32 => few::<T, E, 32>(from, to),
+        len => convert_into(from, &mut to[..len]),
     }
 }

@@ -149,7 +149,7 @@ impl Statistics {
         for (sum, x) in sums.iter_mut().zip(rest) {
             *sum = self.add::<FMA, SQUARED>(x.widen(), *sum);
         }
-        fold(sums)
+        fold(sums, x.len())
     }
 
     #[inline(always)]
@@ -163,17 +163,23 @@ impl Statistics {
     }
 }
 
-/// The sum of all elements, pairwise.
+/// The sum of all lanes, pairwise. Those that a row of `channels` did not reach are zeros, and adding
+/// zeros to zeros is left out.
 #[inline(always)]
-fn fold(mut sums: [f32; LANES]) -> f32 {
-    let mut half = LANES / 2;
+fn fold(mut sums: [f32; LANES], channels: usize) -> f32 {
+    let mut half = channels.next_power_of_two().min(LANES) / 2;
     while half > 0 {
         for i in 0..half {
             sums[i] += sums[i + half];
         }
         half /= 2;
     }
-    sums[0]
+    // As those zeros would have: the sum is no negative zero.
+    if channels < LANES {
+        sums[0] + 0.0
+    } else {
+        sums[0]
+    }
 }
 
 leveled! {
@@ -276,5 +282,5 @@ fn dots<const FMA: bool>(a: &[f32], b: &[f32]) -> [f32; 2] {
         plain[i] += a;
         products[i] = madd::<FMA>(*a, *b, products[i]);
     }
-    [fold(plain), fold(products)]
+    [fold(plain, a.len()), fold(products, a.len())]
 }

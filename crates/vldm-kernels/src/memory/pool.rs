@@ -2,16 +2,24 @@
 //!
 //! A step of a network allocates the same sizes as the step before it. Memory that goes back to
 //! the system in between must be mapped and cleared again, page by page, which costs more than
-//! many operations themselves.
+//! many operations themselves. Small blocks stay with the thread that dropped them: the networks of
+//! tests and self-tests make thousands of them in a step.
 
+use std::cell::RefCell;
 use std::sync::Mutex;
 
 use bytemuck::Pod;
 use bytes::Bytes;
 use memmap2::MmapMut;
 
-/// Below this many bytes the global allocator is as good.
+/// From this many bytes on, blocks are mapped and shared by all threads.
 const LEAST: usize = 1 << 16;
+
+/// Lengths of small blocks, in lines: the powers of two up to that of [`LEAST`].
+const SMALL_SIZES: usize = (LEAST / 64).ilog2() as usize + 1;
+
+/// Lines of each length that a thread keeps at most.
+const MOST_SMALL: usize = 1 << 14;
 
 /// From this many bytes on, large pages are asked for.
 const LARGE_PAGE: usize = 1 << 21;
@@ -63,7 +71,7 @@ impl<T: Pod> Buffer<T> {
     pub fn new(len: usize) -> Self {
         let bytes = len * size_of::<T>();
         let block = if bytes < LEAST {
-            Block::Lines(vec![Line([0; 64]); bytes.div_ceil(64)])
+            Block::Lines(take_small(bytes.div_ceil(64)))
         } else {
             idle(|idle| idle.take(bytes)).unwrap_or_else(|| map(bytes))
         };
@@ -113,12 +121,51 @@ impl<T: Pod> AsRef<[u8]> for Buffer<T> {
 
 impl<T> Drop for Buffer<T> {
     fn drop(&mut self) {
-        if let Some(block @ Block::Pages(_)) = self.block.take() {
-            // Unmapped after the lock is released.
-            let surplus = idle(|idle| idle.keep(block));
-            drop(surplus);
+        match self.block.take() {
+            Some(block @ Block::Pages(_)) => {
+                // Unmapped after the lock is released.
+                let surplus = idle(|idle| idle.keep(block));
+                drop(surplus);
+            }
+            Some(Block::Lines(lines)) => keep_small(lines),
+            None => {}
         }
     }
+}
+
+/// Small blocks that are free, by the logarithm of their length.
+type Small = [Vec<Vec<Line>>; SMALL_SIZES];
+
+thread_local! {
+    static SMALL: RefCell<Small> = const { RefCell::new([const { Vec::new() }; SMALL_SIZES]) };
+}
+
+/// At least so many lines.
+fn take_small(lines: usize) -> Vec<Line> {
+    if lines == 0 {
+        return Vec::new();
+    }
+    let length = lines.next_power_of_two();
+    let kept = SMALL.try_with(|small| small.borrow_mut()[length.ilog2() as usize].pop());
+    match kept {
+        Ok(Some(lines)) => lines,
+        _ => vec![Line([0; 64]); length],
+    }
+}
+
+/// Keeps a block for this thread's next use, unless there are many or the thread ends.
+fn keep_small(lines: Vec<Line>) {
+    let length = lines.len();
+    if length == 0 {
+        return;
+    }
+    // An error gives the block back to the system, with the closure that holds it.
+    let _ended = SMALL.try_with(move |small| {
+        let blocks = &mut small.borrow_mut()[length.ilog2() as usize];
+        if (blocks.len() + 1) * length <= MOST_SMALL {
+            blocks.push(lines);
+        }
+    });
 }
 
 impl Block {
@@ -208,10 +255,12 @@ fn map(bytes: usize) -> Block {
     Block::Pages(map)
 }
 
-/// Returns all idle memory to the system, e.g. between the stages of a pipeline.
+/// Returns all idle memory to the system, e.g. between the stages of a pipeline; of small blocks those
+/// of this thread.
 pub fn release_idle() {
     let blocks = idle(Idle::release);
     drop(blocks);
+    SMALL.with(|small| small.borrow_mut().iter_mut().for_each(Vec::clear));
 }
 
 #[cfg(test)]
@@ -229,6 +278,23 @@ mod tests {
         assert_eq!(share, bytemuck::cast_slice::<f32, u8>(&[1.0; 12]));
         assert!(Buffer::<u16>::new(3).as_ptr().cast::<u8>().align_offset(64) == 0);
         assert!(Buffer::<f32>::new(0).is_empty());
+    }
+
+    #[test]
+    fn small_blocks_are_reused_by_their_thread() {
+        let buffer = Buffer::<f32>::new(100);
+        let address = buffer.as_ptr().addr();
+        assert!(address.is_multiple_of(64));
+        drop(buffer);
+        // 100 and 128 floats take eight lines, 129 take sixteen.
+        assert_ne!(Buffer::<f32>::new(129).as_ptr().addr(), address);
+        assert_eq!(Buffer::<f32>::new(128).as_ptr().addr(), address);
+        let most = MOST_SMALL / 8;
+        let buffers: Vec<_> = (0..most + 5).map(|_| Buffer::<f32>::new(128)).collect();
+        drop(buffers);
+        SMALL.with(|small| assert_eq!(small.borrow()[3].len(), most));
+        release_idle();
+        SMALL.with(|small| assert!(small.borrow().iter().all(Vec::is_empty)));
     }
 
     /// Address of a block.

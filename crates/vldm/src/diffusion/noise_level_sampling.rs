@@ -42,21 +42,7 @@ impl NoiseLevelSampling {
     /// [`Error::Config`] if a uniform range is empty or lies outside the table.
     pub fn level(&self, schedule: &NoiseSchedule, key: NoiseKey, index: u64) -> Result<NoiseLevel> {
         match *self {
-            Self::Uniform { first, end } => {
-                let entries = schedule.sigmas().len();
-                let end = end.unwrap_or(entries);
-                if first >= end || end > entries {
-                    return Err(Error::Config(format!(
-                        "uniform noise levels need a range of timesteps within the {entries} \
-                         entries of the schedule's table, got {first}..{end}; continuous \
-                         schedules have no table, use log_normal"
-                    )));
-                }
-                let offset = (key.uniform(index) * (end - first) as f64).floor() as usize;
-                // The product may round up to the length of the range.
-                let timestep = first + offset.min(end - first - 1);
-                Ok(schedule.level(timestep as f64))
-            }
+            Self::Uniform { first, end } => uniform(schedule, (first, end), key.uniform(index)),
             Self::LogNormal { mean, std } => {
                 let sigma = libm::exp(mean + std * key.normal_scalar(index));
                 Ok(NoiseLevel {
@@ -66,6 +52,59 @@ impl NoiseLevelSampling {
             }
         }
     }
+
+    /// The level below which `share` of all draws fall, from 0 up to 1.
+    ///
+    /// # Errors
+    /// As [`NoiseLevelSampling::level`].
+    pub(crate) fn quantile(&self, schedule: &NoiseSchedule, share: f64) -> Result<NoiseLevel> {
+        match *self {
+            Self::Uniform { first, end } => uniform(schedule, (first, end), share),
+            Self::LogNormal { mean, std } => {
+                let sigma = libm::exp(mean + std * normal_quantile(share));
+                Ok(NoiseLevel {
+                    sigma,
+                    timestep: Some(schedule.timestep_at(sigma)),
+                })
+            }
+        }
+    }
+}
+
+/// The level at a share of a range of the table.
+fn uniform(
+    schedule: &NoiseSchedule,
+    (first, end): (usize, Option<usize>),
+    share: f64,
+) -> Result<NoiseLevel> {
+    let entries = schedule.sigmas().len();
+    let end = end.unwrap_or(entries);
+    if first >= end || end > entries {
+        return Err(Error::Config(format!(
+            "uniform noise levels need a range of timesteps within the {entries} entries of the \
+             schedule's table, got {first}..{end}; continuous schedules have no table, use \
+             log_normal"
+        )));
+    }
+    let offset = (share * (end - first) as f64).floor() as usize;
+    // The product may round up to the length of the range.
+    let timestep = first + offset.min(end - first - 1);
+    Ok(schedule.level(timestep as f64))
+}
+
+/// The number below which a standard normal deviate falls with probability `share`, within six
+/// deviations of the mean.
+fn normal_quantile(share: f64) -> f64 {
+    let (mut low, mut high) = (-6.0, 6.0);
+    for _ in 0..50 {
+        let middle = 0.5 * (low + high);
+        let below = 0.5 * libm::erfc(-middle * std::f64::consts::FRAC_1_SQRT_2);
+        match below < share {
+            true => low = middle,
+            false => high = middle,
+        }
+    }
+    0.5 * (low + high)
 }
 
 #[cfg(test)]
@@ -132,6 +171,28 @@ mod tests {
         let variance = logs.iter().map(|log| (log - mean).powi(2)).sum::<f64>() / 4000.0;
         assert!((mean - 1.0).abs() < 0.1, "{mean}");
         assert!((variance.sqrt() - 1.6).abs() < 0.07, "{variance}");
+    }
+
+    #[test]
+    fn quantiles_are_the_law() {
+        let table = table();
+        let uniform = NoiseLevelSampling::Uniform {
+            first: 10,
+            end: Some(15),
+        };
+        let timestep = |share| uniform.quantile(&table, share).expect("valid").timestep;
+        assert_eq!(
+            [0.0, 0.5, 0.999].map(timestep),
+            [10.0, 12.0, 14.0].map(Some)
+        );
+        let normal = NoiseLevelSampling::LogNormal {
+            mean: 1.0,
+            std: 1.6,
+        };
+        let log = |share| normal.quantile(&table, share).expect("valid").sigma.ln();
+        // The 97.5th percentile lies 1.959964 deviations above the mean.
+        assert!((log(0.5) - 1.0).abs() < 1e-9);
+        assert!((log(0.975) - (1.0 + 1.6 * 1.959_964)).abs() < 1e-5);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use burn::module::Module;
 use burn::tensor::{DType, Device};
 use serde::{Deserialize, Serialize};
 
-use super::discriminator::Discriminator;
+use super::discriminator::{Discriminator, DiscriminatorConfig};
 use super::lora::Lora;
 use super::networks::Networks;
 use super::prepare::Preparation;
@@ -210,19 +210,31 @@ fn fit_stage(
     if stage.is_adversarial() {
         (networks.unet, networks.temporal) = (None, None);
         (networks.text_encoder, networks.conditions) = (None, None);
-        let channels = preset
-            .autoencoder
-            .as_ref()
-            .map_or(3, |config| config.image_channels);
-        let init = Init::new(device, recipe.seed.wrapping_add(7));
-        let config = recipe.discriminator();
-        networks.discriminator = Some(values(Discriminator::new(&config, channels, &init)));
+        networks.discriminator = Some(discriminator(
+            &recipe.discriminator(),
+            preset,
+            (recipe.seed, device),
+        ));
         if let Some(config) = &recipe.adversarial.perceptual {
+            let autoencoder = preset.autoencoder.as_ref();
+            let channels = autoencoder.map_or(3, |config| config.image_channels);
             config.check(&recipe.order(preset)?.buckets, channels)?;
             networks.perceptual = Some(Perceptual::load(&config.weights, device)?);
         }
     }
     Ok(())
+}
+
+/// A fresh discriminator of what a preset's autoencoder makes.
+pub(crate) fn discriminator(
+    config: &DiscriminatorConfig,
+    preset: &Preset,
+    (seed, device): (u64, &Device),
+) -> Discriminator {
+    let autoencoder = preset.autoencoder.as_ref();
+    let channels = autoencoder.map_or(3, |config| config.image_channels);
+    let init = Init::new(device, seed.wrapping_add(7));
+    values(Discriminator::new(config, channels, &init))
 }
 
 /// The model at a path: a model's folder or file, or the latest checkpoint of a run.

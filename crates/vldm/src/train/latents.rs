@@ -40,8 +40,8 @@ impl Preparation {
         else {
             return pixels.ok_or_else(no_pixels);
         };
-        if let Some(latents) = &self.only_clip {
-            return Ok(latents.clone().repeat_dim(0, drawn.len()));
+        if let Some(only) = &self.only_clip {
+            return Ok(only.latents.clone().repeat_dim(0, drawn.len()));
         }
         let posterior = match pixels {
             Some(pixels) => {

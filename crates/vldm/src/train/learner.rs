@@ -88,6 +88,16 @@ impl Learner {
         learning_networks(&self.networks)
     }
 
+    /// The learning rate that the schedule scales.
+    pub(crate) fn learning_rate(&self) -> f64 {
+        self.config.learning_rate
+    }
+
+    /// Sets the learning rate that the schedule scales.
+    pub(crate) fn set_learning_rate(&mut self, rate: f64) {
+        self.config.learning_rate = rate;
+    }
+
     /// How many numbers learn.
     #[must_use]
     pub fn learning(&self) -> usize {

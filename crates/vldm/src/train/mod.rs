@@ -55,7 +55,10 @@ pub use lpips::PerceptualLoss;
 pub use memory::{TrainingMemory, machine_memory};
 pub use networks::Networks;
 pub use optimizer::OptimizerConfig;
-pub use overfit::{OverfitReport, OverfitSettings, overfit_one_clip};
+pub use overfit::{
+    Decoded, DecoderReport, DecoderSettings, Look, OverfitReport, OverfitSettings,
+    compare_decoders, overfit_one_clip,
+};
 pub use pass::{Pass, denoising_pass};
 pub use recipe::{
     ActivationCheckpointing, BatchConfig, CheckpointConfig, ConditioningConfig, DreamboothConfig,

@@ -37,11 +37,18 @@ pub(crate) struct Preparation {
     /// What the networks predict, and the levels they know; `None` in adversarial stages.
     pub(crate) preconditioning: Option<Preconditioning>,
     pub(super) device: Device,
-    /// The latents of every clip there is, `[1, frames, channels, height, width]`, where there is
-    /// but one: it is not encoded again and again.
-    pub(crate) only_clip: Option<Tensor<5>>,
+    pub(super) only_clip: Option<OnlyClip>,
     /// Where prompts have been encoded already.
     pub(crate) prompts: Option<Arc<LatentCache>>,
+}
+
+/// The clip that every sample is, where there is but one: it is not read and encoded again and again.
+#[derive(Debug)]
+pub(super) struct OnlyClip {
+    /// `[1, frames, 3, height, width]`
+    pixels: Tensor<5>,
+    /// Scaled latents, `[1, frames, channels, height, width]`; the pixels without an autoencoder.
+    pub(super) latents: Tensor<5>,
 }
 
 /// A sample and the random numbers that belong to it.
@@ -67,6 +74,14 @@ impl Preparation {
             only_clip: None,
             prompts: None,
         })
+    }
+
+    /// From now on every sample is this one, with the posterior's noise as it is drawn now.
+    pub(crate) fn keep_only_clip(&mut self, networks: &Networks, drawn: &[Drawn; 1]) -> Result<()> {
+        let pixels = self.pixels(drawn)?;
+        let latents = self.latents(networks, Some(pixels.clone()), drawn)?;
+        self.only_clip = Some(OnlyClip { pixels, latents });
+        Ok(())
     }
 
     /// The networks, with the recipe's parameters learning.
@@ -160,6 +175,9 @@ impl Preparation {
 
     /// Clips as numbers in \[−1, 1\], `[batch, frames, 3, height, width]`.
     pub(super) fn pixels(&self, drawn: &[Drawn]) -> Result<Tensor<5>> {
+        if let Some(only) = &self.only_clip {
+            return Ok(only.pixels.clone().repeat_dim(0, drawn.len()));
+        }
         let clips: Vec<Tensor<5>> = drawn
             .iter()
             .map(|(sample, _)| {
@@ -176,7 +194,8 @@ impl Preparation {
         }
     }
 
-    fn level_sampling(&self) -> NoiseLevelSampling {
+    /// The law of the noise levels.
+    pub(crate) fn level_sampling(&self) -> NoiseLevelSampling {
         let own = self
             .preset
             .diffusion
