@@ -158,7 +158,7 @@ mod tests {
     fn closed_forms() {
         // A checkerboard of 0 and 200: mean 100, variance 10000; the Laplacian is ±800, the
         // squared gradient 2 · 200².
-        let board = |x: u32, y: u32| [if (x + y) % 2 == 0 { 0 } else { 200 }; 3];
+        let board = |x: u32, y: u32| [if (x + y).is_multiple_of(2) { 0 } else { 200 }; 3];
         let frame = Frame::from_fn(10, 10, board).unwrap();
         let flat = Frame::filled(10, 10, [30, 60, 90]).unwrap();
         let found = segments(&[frame.clone(), frame, flat.clone(), flat], 2).unwrap();

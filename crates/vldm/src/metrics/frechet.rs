@@ -145,11 +145,14 @@ pub fn frechet(a: &[Vec<f64>], b: &[Vec<f64>], resampling: &Resampling) -> Resul
     })
 }
 
+/// The distance of two subsets, by the indices of their members.
+type DistanceOf<'a> = dyn Fn([Vec<usize>; 2]) -> Result<f64> + 'a;
+
 /// The line through distances of random subsets over 1/size, at 0.
 fn without_end(
     counts: [usize; 2],
     width: usize,
-    (seed, of): (u64, &dyn Fn([Vec<usize>; 2]) -> Result<f64>),
+    (seed, of): (u64, &DistanceOf),
 ) -> Result<Option<f64>> {
     let most = counts[0].min(counts[1]);
     let least = (most / 2).max(width + 2);

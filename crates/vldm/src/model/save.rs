@@ -268,11 +268,11 @@ impl Writer<'_> {
                     ProjectionLayout::Convolution => Projection::Convolution,
                 });
                 self.part(("unet", name, &["unet"]), config, &part.unet, &keys)?;
-                if let (Some(layers), Some(config)) = (layers, &part.temporal_config) {
-                    if !self.linked(KEY_FRAMES, &["temporal"])? {
-                        let path = self.root.join(KEY_FRAMES);
-                        save_temporal(layers, config, &path, self.settings.dtype)?;
-                    }
+                if let (Some(layers), Some(config)) = (layers, &part.temporal_config)
+                    && !self.linked(KEY_FRAMES, &["temporal"])?
+                {
+                    let path = self.root.join(KEY_FRAMES);
+                    save_temporal(layers, config, &path, self.settings.dtype)?;
                 }
                 Ok(())
             }

@@ -175,6 +175,12 @@ impl ClipPlan {
         (0..self.interpolations).fold(self.key_frames, |frames, _| (frames - 1) * self.factor + 1)
     }
 
+    /// Frames of the result from one key frame to the next.
+    #[must_use]
+    pub fn stride(&self) -> usize {
+        self.factor.pow(self.interpolations as u32)
+    }
+
     /// Width and height of the result.
     #[must_use]
     pub fn size(&self) -> [usize; 2] {
@@ -243,7 +249,7 @@ impl ClipPlan {
             usual.steps.unwrap_or(50) * usual.guidance.as_ref().map_or(1, branches)
         };
         if let Some(stage) = stack.stage(Stage::Interpolation) {
-            let mut frames = self.key_frames;
+            let mut frames = ((self.frames - 1).div_ceil(self.stride()) + 1).min(self.key_frames);
             let mut windows = 0;
             for _ in 0..self.interpolations {
                 windows += frames - 1;
@@ -351,7 +357,7 @@ fn base_size(
     let multiple = key.factor() * upscale;
     let side = |name: &str, asked: Option<usize>, usual: Option<usize>| {
         let side = asked.unwrap_or(usual.unwrap_or(64) * upscale);
-        if side % multiple != 0 {
+        if !side.is_multiple_of(multiple) {
             let nearest = ((side + multiple / 2) / multiple).max(1) * multiple;
             return Err(Error::Input(format!(
                 "{name} is {side}, expected a multiple of {multiple} for this stack; the nearest is \

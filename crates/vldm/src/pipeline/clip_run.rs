@@ -22,6 +22,7 @@ use crate::rng::Stage as NoiseStage;
 
 /// What a step of a run tells.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one of them at a time")]
 pub enum ClipProgress {
     /// A stage was loaded; its weights and wishes gave these warnings.
     Began {
@@ -220,6 +221,9 @@ impl<'s> ClipRun<'s> {
         if self.plan.interpolations == 0 {
             return Ok((progress, self.decoding(latents)?));
         }
+        // What is trimmed in the end need not be interpolated.
+        let needed = (self.plan.frames - 1).div_ceil(self.plan.stride()) + 1;
+        let latents = latents.narrow(1, 0, needed.max(2).min(self.plan.key_frames));
         let stage = self.load(Stage::Interpolation)?;
         let tokens = self.wishes.encode(&stage)?;
         let regimes = (0..self.plan.interpolations).collect();

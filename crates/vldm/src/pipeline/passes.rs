@@ -25,6 +25,7 @@ pub(crate) struct Passes {
 
 /// What a step results in.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one of them at a time")]
 pub(crate) enum PassStep {
     /// Steps of the network taken, and how many there are in all passes.
     Stepped { done: usize, of: usize },

@@ -74,7 +74,7 @@ impl Upsampling {
         let [_, frames, channels, h, w] = low.dims();
         let factor = stage.autoencoder.as_ref().map_or(1, |a| a.config.factor());
         let upscale = stage.config.upscale.unwrap_or(4);
-        if channels != 3 || upscale % factor != 0 {
+        if channels != 3 || !upscale.is_multiple_of(factor) {
             return Err(Error::Config(format!(
                 "the upsampler makes pictures {upscale} times as large of latents {factor} times as \
                  small, from {channels} channels: expected a multiple, and 3 channels"

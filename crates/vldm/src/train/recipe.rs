@@ -188,6 +188,25 @@ pub struct ConditioningConfig {
     pub motion_bucket: f64,
 }
 
+impl ConditioningConfig {
+    fn validate(&self) -> Result<()> {
+        let drops = [
+            ("drop", Some(self.drop)),
+            ("drop_labels", self.drop_labels),
+            ("drop_boxes", self.drop_boxes),
+        ];
+        for (name, drop) in drops {
+            if drop.is_some_and(|drop| !(0.0..=1.0).contains(&drop)) {
+                return Err(Error::Config(format!(
+                    "conditioning.{name} is {}, expected a probability from 0 to 1",
+                    drop.unwrap_or_default()
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Default for ConditioningConfig {
     fn default() -> Self {
         Self {
@@ -425,20 +444,7 @@ impl Recipe {
         if self.steps == 0 || self.batch.size == 0 || self.batch.accumulate == 0 {
             return fail("steps, batch.size and batch.accumulate must be at least 1".into());
         }
-        let told = &self.conditioning;
-        let drops = [
-            ("drop", Some(told.drop)),
-            ("drop_labels", told.drop_labels),
-            ("drop_boxes", told.drop_boxes),
-        ];
-        for (name, drop) in drops {
-            if drop.is_some_and(|drop| !(0.0..=1.0).contains(&drop)) {
-                return fail(format!(
-                    "conditioning.{name} is {}, expected a probability from 0 to 1",
-                    drop.unwrap_or_default()
-                ));
-            }
-        }
+        self.conditioning.validate()?;
         if self.checkpoints.every == 0 || self.checkpoints.keep_last == 0 {
             return fail("checkpoints.every and checkpoints.keep_last must be at least 1".into());
         }
