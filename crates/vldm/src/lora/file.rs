@@ -135,7 +135,7 @@ impl LoraFile {
         let rank = a_shape.first().copied().unwrap_or(0);
         let inputs = weight.iter().skip(1).product::<usize>();
         let fits = rank > 0
-            && a_shape.iter().skip(1).product::<usize>() == inputs
+            && elements(&a_shape[1..]) == Some(inputs)
             && b_shape.iter().take(2).eq([&weight[0], &rank])
             && b_shape.iter().skip(2).all(|&size| size == 1);
         if !fits {
@@ -198,6 +198,13 @@ impl LoraFile {
         own.or_else(|| self.configured(layer, "lora_alpha"))?
             .as_f64()
     }
+}
+
+/// How many elements a shape of foreign bytes has, if that is a number.
+fn elements(shape: &[usize]) -> Option<usize> {
+    shape
+        .iter()
+        .try_fold(1usize, |count, &size| count.checked_mul(size))
 }
 
 /// A layer's adapter, to be written.
