@@ -70,7 +70,7 @@ impl Look {
     }
 }
 
-/// Worlds with their whole truth. See the [module](self).
+/// Worlds with their whole truth.
 #[derive(Debug)]
 pub struct TruthSource {
     config: WorldConfig,

@@ -27,7 +27,7 @@ impl StreamDecoder {
     /// A decoder of a stack's latents, `chunk` frames at a time.
     ///
     /// # Errors
-    /// [`Error::Input`] when the stack has no autoencoder.
+    /// [`Error::Input`](crate::Error::Input) when the stack has no autoencoder.
     pub fn new(
         stack: &StackDescription,
         chunk: usize,
@@ -46,7 +46,7 @@ impl StreamDecoder {
     /// width]` in pieces.
     ///
     /// # Errors
-    /// [`Error::Input`] for latents of another model.
+    /// [`Error::Input`](crate::Error::Input) for latents of another model.
     pub fn push(&mut self, latents: Tensor<5>) -> Result<Vec<Tensor<4>>> {
         self.held = Some(match self.held.take() {
             None => latents,
