@@ -108,7 +108,7 @@ impl FeatureExamples<'_> {
         let mut frames = sample.frames[first..first + count].to_vec();
         let order = match self.draw(Choice::Order, number) {
             _ if count == 1 => None,
-            u if u < 0.55 => Some(FrameOrder::Forward),
+            u if u < 0.50 => Some(FrameOrder::Forward),
             u if u < 0.67 => Some(FrameOrder::Reversed),
             u if u < 0.78 => Some(FrameOrder::Frozen),
             u if u < 0.89 => Some(FrameOrder::Shuffled),
@@ -130,11 +130,11 @@ impl FeatureExamples<'_> {
                 }
             }
         }
-        let blur = match self.draw(Choice::BlurAtAll, number) < 0.2 {
+        let blur = match self.draw(Choice::BlurAtAll, number) < 0.3 {
             true => 0.4 + (BLUR - 0.4) * self.draw(Choice::Blur, number),
             false => 0.0,
         };
-        let noise = match self.draw(Choice::NoiseAtAll, number) < 0.2 {
+        let noise = match self.draw(Choice::NoiseAtAll, number) < 0.3 {
             true => 0.01 + (NOISE - 0.01) * self.draw(Choice::Noise, number),
             false => 0.0,
         };

@@ -46,7 +46,7 @@ impl FeatureConfig {
     pub fn shipped() -> Self {
         Self {
             channels: vec![24, 48, 96, 128],
-            features: 64,
+            features: 32,
         }
     }
 
@@ -87,8 +87,11 @@ pub struct FeatureLevel {
 pub struct FeatureNet {
     /// From large pictures to small ones.
     pub levels: Vec<FeatureLevel>,
-    /// From what is seen and what changes to the features.
+    /// From what is seen and what changes, at all sizes, to the features.
     pub features: Linear,
+    /// From the features to the ones that distances are measured in: true clips have mean 0 and
+    /// variance 1 there in every direction, so that no fact about them outweighs the others.
+    pub whiten: Linear,
     /// From the features to classes and numbers.
     pub heads: Linear,
 }
@@ -139,9 +142,12 @@ impl FeatureNet {
             width = channels;
         }
         let outputs = CLASSES.iter().sum::<usize>() + VALUES;
+        let seen: usize = config.channels.iter().sum();
+        let moved = seen - config.channels[0];
         Self {
             levels,
-            features: Linear::new(2 * width, config.features, true, init),
+            features: Linear::new(seen + moved, config.features, true, init),
+            whiten: Linear::new(config.features, config.features, true, init),
             heads: Linear::new(config.features, outputs, true, init),
         }
     }
@@ -153,6 +159,7 @@ impl FeatureNet {
     /// - returns: `[batch, features]`, `[batch, classes + numbers]`
     pub(crate) fn forward(&self, x: Tensor<4>, frames: usize) -> (Tensor<2>, Tensor<2>) {
         let mut x = x;
+        let (mut seen, mut moved) = (Vec::new(), Vec::new());
         for level in &self.levels {
             x = level.space.forward(x);
             if let (Some(time), Some(norm)) = (&level.time, &level.norm) {
@@ -162,23 +169,13 @@ impl FeatureNet {
                 };
                 let y = time.forward(x, frames, epilogue);
                 x = norm.forward_image(y, Activation::Silu);
+                moved.push(changes(x.clone(), frames));
             }
+            seen.push(means(x.clone(), frames));
         }
-        let clip = tokens_to_time(pixels_to_tokens(x), frames).cast(DType::F32); // [b, f, p, c]
-        let [b, _, _, c] = clip.dims();
-        let seen = clip.clone().mean_dims(&[1, 2]).reshape([b, c]);
-        let moved = match frames {
-            1 => seen.clone() * 0.0,
-            _ => {
-                let later = clip.clone().narrow(1, 1, frames - 1);
-                let change = (later - clip.narrow(1, 0, frames - 1)).abs();
-                change.mean_dims(&[1, 2]).reshape([b, c])
-            }
-        };
+        seen.extend(moved);
         let dtype = self.features.weight.val().dtype();
-        let features = self
-            .features
-            .forward(Tensor::cat(vec![seen, moved], 1).cast(dtype));
+        let features = self.features.forward(Tensor::cat(seen, 1).cast(dtype));
         let heads = self.heads.forward(silu(features.clone()));
         (features.cast(DType::F32), heads.cast(DType::F32))
     }
@@ -201,12 +198,39 @@ impl FeatureNet {
             rest = after;
             let frames = batch.iter().flat_map(|clip| clip.iter());
             let (features, heads) = self.forward(pixels(frames, device)?, first.len());
-            let features = rows(features)?;
+            let dtype = self.whiten.weight.val().dtype();
+            let features = rows(self.whiten.forward(features.cast(dtype)))?;
             let heads = rows(heads)?;
             readings.extend(features.into_iter().zip(heads).map(reading));
         }
         Ok(readings)
     }
+}
+
+/// Over frames and positions.
+///
+/// # Shapes
+/// - `x`: `[batch·frames, height, width, channels]`
+/// - returns: `[batch, channels]`
+fn means(x: Tensor<4>, frames: usize) -> Tensor<2> {
+    let clip = tokens_to_time(pixels_to_tokens(x), frames).cast(DType::F32); // [b, f, p, c]
+    let [b, _, _, c] = clip.dims();
+    clip.mean_dims(&[1, 2]).reshape([b, c])
+}
+
+/// How much changes from frame to frame, in the mean over positions; nothing in one frame.
+///
+/// # Shapes
+/// As [`means`].
+fn changes(x: Tensor<4>, frames: usize) -> Tensor<2> {
+    if frames == 1 {
+        return means(x, 1) * 0.0;
+    }
+    let clip = tokens_to_time(pixels_to_tokens(x), frames).cast(DType::F32); // [b, f, p, c]
+    let [b, _, _, c] = clip.dims();
+    let later = clip.clone().narrow(1, 1, frames - 1);
+    let change = (later - clip.narrow(1, 0, frames - 1)).abs();
+    change.mean_dims(&[1, 2]).reshape([b, c])
 }
 
 fn rows(values: Tensor<2>) -> Result<Vec<Vec<f64>>> {

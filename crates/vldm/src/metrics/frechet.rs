@@ -66,6 +66,20 @@ impl FeatureMoments {
         Ok(Self { mean, covariance })
     }
 
+    /// The affine map after which these moments are 0 and the identity: rows of a matrix and an
+    /// offset. Variances below `least` times their mean are taken for that.
+    ///
+    /// # Errors
+    /// As [`FeatureMoments::distance`].
+    pub(crate) fn whitening(&self, least: f64) -> Result<(Array2<f64>, Array1<f64>)> {
+        let (values, vectors) = self.covariance.eigh().map_err(|error| no_root(&error))?;
+        let floor = least * values.sum() / values.len() as f64;
+        let scales = values.mapv(|value| 1.0 / value.max(floor).max(f64::MIN_POSITIVE).sqrt());
+        let rows = (&vectors * &scales).reversed_axes();
+        let offset = -rows.dot(&self.mean);
+        Ok((rows, offset))
+    }
+
     /// The Fréchet distance to other moments, at least 0.
     ///
     /// # Errors
@@ -272,6 +286,28 @@ mod tests {
             .for_each(|(a, b)| close(*a, *b));
         let pairs = found.covariance.iter().zip(&expected.covariance);
         pairs.for_each(|(a, b)| close(*a, *b));
+    }
+
+    #[test]
+    fn whitened_features_have_no_covariance_but_one() {
+        let set = normal(3, 500, &[(3.0, 2.0), (-1.0, 0.05), (0.0, 7.0)]);
+        let set: Vec<Vec<f64>> = set
+            .iter()
+            .map(|row| vec![row[0] + row[2], row[1] - row[0], row[2]])
+            .collect();
+        let views = |set: &[Vec<f64>]| -> FeatureMoments {
+            FeatureMoments::of(&set.iter().map(Vec::as_slice).collect::<Vec<_>>()).unwrap()
+        };
+        let (rows, offset) = views(&set).whitening(0.0).unwrap();
+        let white = set.iter().map(|row| {
+            let row = Array1::from_vec(row.clone());
+            (rows.dot(&row) + &offset).to_vec()
+        });
+        let found = views(&white.collect::<Vec<_>>());
+        let identity = moments(&[0.0; 3], &[1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]);
+        let pairs = found.covariance.iter().zip(&identity.covariance);
+        pairs.for_each(|(a, b)| assert!((a - b).abs() < 1e-9, "{found:?}"));
+        assert!(found.mean.iter().all(|mean| mean.abs() < 1e-9));
     }
 
     #[test]

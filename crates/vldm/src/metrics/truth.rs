@@ -70,7 +70,9 @@ impl Look {
     }
 }
 
-/// Worlds with their whole truth.
+/// Worlds with their whole truth: the clips of [`WorldSource`] with the labels `time_of_day`,
+/// `weather`, `road`, `lane_change`, `crowdedness` (tenths), `speed` (cm/s) and `curvature`, and
+/// boxes whose classes are numbers of [`Look`]s.
 #[derive(Debug)]
 pub struct TruthSource {
     config: WorldConfig,
