@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::support::{listing, program, run};
+use crate::support::{listing, program, ran, run};
 
 const RECIPE: &str = r#"
 stage = "image"
@@ -117,6 +117,52 @@ fn a_killed_run_goes_on_bit_for_bit() {
             .map(|run| fs::read(folder.path().join(run).join(last).join(file)).unwrap());
         assert!(a == b, "{file}");
     }
+}
+
+/// No file may grow beyond 16 KiB there: what a full disk is like, for everyone.
+#[cfg(unix)]
+#[test]
+fn a_full_disk_leaves_the_last_checkpoint() {
+    const SMALL: &str = r#"
+stage = "image"
+steps = 1
+[model]
+base = "tiny-sd15"
+[data]
+type = "world"
+clips = 6
+seconds = 1.0
+[batch]
+size = 1
+sizes = [[32, 32]]
+"#;
+    let folder = with_recipe(SMALL);
+    let begun = run(folder.path(), "train image recipe.toml --out run");
+    assert_eq!(begun.status, 0, "{}", begun.stderr);
+    let longer = SMALL.replace("steps = 1", "steps = 2");
+    fs::write(folder.path().join("recipe.toml"), longer).unwrap();
+
+    let on = "train image recipe.toml --out run --resume --changed-recipe";
+    let limited = format!(
+        "trap '' XFSZ; ulimit -f 32; exec {} {on}",
+        env!("CARGO_BIN_EXE_vldm")
+    );
+    let full = ran(std::process::Command::new("sh")
+        .current_dir(folder.path())
+        .args(["-c", &limited]));
+    assert_eq!(full.status, 1, "{}", full.stderr);
+    let error = full.stderr.lines().last().unwrap_or_default();
+    assert!(
+        error.starts_with("error: ") && error.contains("checkpoints") && error.contains("write"),
+        "{}",
+        full.stderr
+    );
+    let checkpoints = folder.path().join("run/checkpoints");
+    assert_eq!(listing(&checkpoints), ["step-00000001"]);
+
+    let resumed = run(folder.path(), on);
+    assert_eq!(resumed.status, 0, "{}", resumed.stderr);
+    assert_eq!(listing(&checkpoints), ["step-00000001", "step-00000002"]);
 }
 
 #[test]

@@ -39,7 +39,7 @@ pub(super) fn unet(from: &DiffusersUNetConfig) -> Result<UNetDescription> {
                 blocks: from.transformer_layers[last],
                 self_attention,
             }),
-        context_width: Some(from.context_width),
+        context_width: from.context_width,
         vector: match (from.class_labels, from.scalars) {
             (Some(count), _) => VectorConfig::Label { count },
             (None, Some(scalars)) => scalars_config(scalars),
@@ -54,7 +54,10 @@ pub(super) fn unet(from: &DiffusersUNetConfig) -> Result<UNetDescription> {
     };
     config.validate()?;
     Ok(UNetDescription {
-        temporal: from.is_video().then(|| svd_temporal(from.context_width)),
+        temporal: from
+            .context_width
+            .filter(|_| from.is_video())
+            .map(svd_temporal),
         config,
         sample_size: from.sample_size,
         num_frames: from.num_frames,

@@ -22,12 +22,14 @@ pub(super) fn unet(
     sample_size: Option<[usize; 2]>,
     num_frames: Option<usize>,
 ) -> Result<Value> {
-    let Some(context_width) = config.context_width else {
-        return Err(Error::Input(
-            "diffusers' layout has no U-Net without cross-attention of this kind".into(),
-        ));
-    };
     let levels = &config.levels;
+    let attends =
+        config.mid_transformer.is_some() || levels.iter().any(|level| level.transformer.is_some());
+    if attends && config.context_width.is_none() {
+        return Err(Error::Input(
+            "diffusers' layout has no U-Net whose transformers read no context".into(),
+        ));
+    }
     let transformer = |index: usize| levels[index].transformer;
     let all = |default: usize, get: fn(crate::unet::TransformerConfig) -> usize| {
         let last = config.mid_transformer.map_or(default, get);
@@ -58,7 +60,7 @@ pub(super) fn unet(
             .map(|transformer| transformer.self_attention),
         transformer_layers: all(1, |transformer| transformer.blocks),
         heads: all(8, |transformer| transformer.heads),
-        context_width,
+        context_width: config.context_width,
         linear_projection: config.projection == ProjectionLayout::Linear,
         norm_groups: config.norm_groups,
         norm_eps: match config.norm_eps {

@@ -222,7 +222,7 @@ fn make(
     })
 }
 
-/// What the autoencoder makes of clips, from the posterior's mode; networks for looking only.
+/// What the autoencoder makes of clips; networks for looking only.
 ///
 /// # Shapes
 /// - returns: shape of the clips
@@ -232,11 +232,7 @@ pub(crate) fn made_clips(
     stage: AdversarialStage,
 ) -> Result<Tensor<5>> {
     let frames = clips.pixels.dims()[1];
-    let clips = Clips {
-        posterior_noise: None,
-        ..clips.clone()
-    };
-    let made = make(networks, &clips, stage, &AdversarialConfig::default())?;
+    let made = make(networks, clips, stage, &AdversarialConfig::default())?;
     Ok(unfold_frames(made.output.without_autodiff(), frames))
 }
 

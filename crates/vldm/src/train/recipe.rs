@@ -291,7 +291,8 @@ impl Default for EvaluationConfig {
 pub struct SamplesConfig {
     /// Steps from one set to the next; 0 is never.
     pub every: u64,
-    /// How many, conditioned as the first held-out clips are.
+    /// How many, conditioned as the first held-out clips are. Of the stages `autoencoder` and
+    /// `decoder`: how many of those clips are decoded again, and shown beneath themselves.
     pub count: usize,
     /// Sampling steps.
     pub steps: usize,

@@ -22,6 +22,7 @@ use super::pass::{Pass, denoising_pass};
 use super::prepare::{Drawn, Preparation};
 use super::recipe::{ActivationCheckpointing, Recipe, WorkingType};
 use super::report::{EvaluationRecord, Record, StepRecord};
+use super::sample::{reconstructed_clips, sample_clips};
 use super::sources::class_pictures;
 use super::stage::TrainingStage;
 use super::{build, model_of, parameters};
@@ -308,6 +309,7 @@ impl Run {
         }
         let outcome = self.learner.step(passes);
         self.state.step = self.learner.steps();
+        self.state.held_out = None; // until it is measured again
         self.state.optimizer_steps = self.learner.optimizer.steps;
         let took = begin.elapsed().as_secs_f64();
         let record = StepRecord {
@@ -378,7 +380,7 @@ impl Run {
         if is_due(self.recipe.evaluation.every) {
             self.evaluate()?;
         }
-        if is_due(self.recipe.samples.every) && !self.recipe.stage.is_adversarial() {
+        if is_due(self.recipe.samples.every) {
             self.sample()?;
         }
         if is_due(self.recipe.checkpoints.every) {
@@ -409,9 +411,11 @@ impl Run {
         let samples = self.recipe.samples;
         let mut clips = Vec::new();
         for drawn in held_out.first(samples.count) {
-            let made =
-                super::sample::sample_clips(&self.preparation, &networks, &[drawn], samples.steps)?;
-            clips.extend(made);
+            let drawn = [drawn];
+            clips.extend(match self.recipe.stage.adversarial() {
+                Some(stage) => reconstructed_clips(&self.preparation, &networks, (&drawn, stage))?,
+                None => sample_clips(&self.preparation, &networks, &drawn, samples.steps)?,
+            });
         }
         let path = self
             .outputs

@@ -1,8 +1,9 @@
-//! Sampling from networks under training, to look at what they have learnt.
+//! What networks under training make: samples of diffusion, and decoded clips of autoencoders.
 
 use burn::tensor::{DType, Tensor};
 use vldm_media::{Clip, Fps};
 
+use super::adversarial::{AdversarialStage, Clips, made_clips};
 use super::denoising::network_input;
 use super::example::Example;
 use super::networks::Networks;
@@ -27,6 +28,21 @@ pub(crate) fn sample_clips(
     let latents = sample(preparation, networks, &example, (steps, 0))?;
     let rates = drawn.iter().map(|(sample, _)| sample.fps);
     clips(&decoded(preparation, networks, latents)?, rates)
+}
+
+/// What an adversarial stage makes of the drawn clips, each beneath the true one.
+pub(crate) fn reconstructed_clips(
+    preparation: &Preparation,
+    networks: &Networks,
+    (drawn, stage): (&[Drawn], AdversarialStage),
+) -> Result<Vec<Clip>> {
+    let truth = Clips {
+        posterior_noise: None,
+        ..preparation.clips(drawn)?
+    };
+    let made = made_clips(networks, &truth, stage)?.cast(DType::F32);
+    let rates = drawn.iter().map(|(sample, _)| sample.fps);
+    clips(&Tensor::cat(vec![truth.pixels, made], 3), rates)
 }
 
 /// Clean latents, made from noise under the example's conditions in a number of steps; the clips'

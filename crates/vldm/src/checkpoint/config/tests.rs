@@ -44,7 +44,7 @@ fn stable_diffusion_1_unet() {
     assert_eq!(config.attention, [true, true, true, false]);
     assert_eq!(
         (config.context_width, config.linear_projection),
-        (768, false)
+        (Some(768), false)
     );
     assert_eq!(config.mid_self_attention, Some(true));
     assert!(!config.is_video());

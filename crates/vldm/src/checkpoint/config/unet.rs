@@ -31,8 +31,8 @@ pub struct DiffusersUNetConfig {
     pub transformer_layers: Vec<usize>,
     /// Attention heads of each level; the middle has as many as the last level.
     pub heads: Vec<usize>,
-    /// Width of the context tokens.
-    pub context_width: usize,
+    /// Width of the context tokens; `None` where there is no transformer to read them.
+    pub context_width: Option<usize>,
     /// Whether the transformers' projections are matrices in the file (else 1×1 convolutions).
     pub linear_projection: bool,
     /// Groups of the group normalisations.
@@ -288,6 +288,8 @@ fn image(json: &Json) -> Result<DiffusersUNetConfig> {
         Some(_) => json.per_level("num_attention_heads", 8, levels)?,
         None => json.per_level("attention_head_dim", 8, levels)?,
     };
+    let attends = has_mid_attention || common.attention.contains(&true);
+    let context_width = attends.then(|| json.size("cross_attention_dim", 1280));
     Ok(DiffusersUNetConfig {
         in_channels: json.size("in_channels", 4)?,
         out_channels: json.size("out_channels", 4)?,
@@ -296,7 +298,7 @@ fn image(json: &Json) -> Result<DiffusersUNetConfig> {
         // diffusers builds this middle with self-attention whatever its flags say.
         mid_self_attention: has_mid_attention.then_some(true),
         heads,
-        context_width: json.size("cross_attention_dim", 1280)?,
+        context_width: context_width.transpose()?,
         linear_projection: json.flag("use_linear_projection", false)?,
         norm_groups: json.size("norm_num_groups", 32)?,
         norm_eps: json.positive("norm_eps", 1e-5)?,
@@ -333,7 +335,7 @@ fn video(json: &Json) -> Result<DiffusersUNetConfig> {
         self_attention: vec![true; levels],
         mid_self_attention: Some(true),
         heads,
-        context_width: json.size("cross_attention_dim", 1024)?,
+        context_width: Some(json.size("cross_attention_dim", 1024)?),
         linear_projection: true,
         // diffusers fixes this number; models that are not its own may say another.
         norm_groups: json.size("norm_num_groups", 32)?,

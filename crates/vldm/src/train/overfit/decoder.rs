@@ -220,11 +220,13 @@ impl Comparison<'_> {
         let networks = learners.map(|learner| learner.networks().frozen(dtype(self.recipe)));
         let mut loader = self.loader(held_out)?;
         let mut sums = [Sums::default(); 4];
-        let mut count = 0;
+        let mut count = 0u64;
         for _ in 0..self.recipe.evaluation.batches.max(1) {
             let samples = loader.next_batch()?.samples;
-            let draws = Draws::validation(self.recipe.seed, 0);
-            let drawn: Vec<Drawn> = samples.iter().map(|sample| (sample, draws)).collect();
+            // Noise on the latents, as a decoder meets it: sampled, each frame has its own.
+            let drawn: Vec<Drawn> = (samples.iter().zip(count..))
+                .map(|(sample, number)| (sample, Draws::validation(self.recipe.seed, number)))
+                .collect();
             let clips = self.preparation.clips(&drawn)?;
             let made = |networks: &Networks| -> Result<Tensor<5>> {
                 Ok(made_clips(networks, &clips, AdversarialStage::Decoder)?.cast(DType::F32))
@@ -236,12 +238,12 @@ impl Comparison<'_> {
             for (sums, made) in sums.iter_mut().zip(&all) {
                 sums.add(made, &clips.pixels);
             }
-            count += samples.len();
+            count += samples.len() as u64;
         }
         let [single, temporal, smeared, soft] = sums.map(|sums| sums.decoded());
         Ok(DecoderReport {
             steps,
-            clips: count,
+            clips: count as usize,
             single,
             temporal,
             blurred: [smeared, soft],

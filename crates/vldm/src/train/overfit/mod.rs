@@ -49,7 +49,7 @@ pub struct OverfitSettings {
 impl Default for OverfitSettings {
     fn default() -> Self {
         Self {
-            steps: 1200,
+            steps: 2000,
             time: Duration::from_secs(100),
             learning_rate: 4e-3,
             copies: 4,

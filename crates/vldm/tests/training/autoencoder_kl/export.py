@@ -11,7 +11,7 @@ import adversary
 from diffusers import AutoencoderKL
 
 SEED = 107
-BATCH, HEIGHT, WIDTH, JUDGE = 2, 32, 24, 8
+BATCH, HEIGHT, WIDTH, JUDGE = 2, 32, 24, 4
 
 
 def main():

@@ -11,7 +11,7 @@ import adversary
 from diffusers import VQModel
 
 SEED = 108
-BATCH, HEIGHT, WIDTH, CODES, JUDGE = 2, 24, 32, 16, 8
+BATCH, HEIGHT, WIDTH, CODES, JUDGE = 2, 24, 32, 16, 4
 
 
 def main():

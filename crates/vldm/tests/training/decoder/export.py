@@ -17,7 +17,7 @@ from diffusers import AutoencoderKL
 from diffusers.models.resnet import ResnetBlock2D
 
 SEED = 114
-BATCH, FRAMES, HEIGHT, WIDTH, JUDGE, GROUPS, KERNEL = 2, 4, 32, 40, 8, 4, (3, 3, 3)
+BATCH, FRAMES, HEIGHT, WIDTH, JUDGE, GROUPS, KERNEL = 2, 4, 32, 40, 4, 4, (3, 3, 3)
 
 
 class WithTemporal(torch.nn.Module):
