@@ -1,9 +1,11 @@
 //! `vldm drive`: minutes of driving from a first frame.
 
+mod drift_report;
 mod run;
+mod scene;
 mod side_by_side;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use vldm::Error;
@@ -80,7 +82,7 @@ pub(crate) struct DriveArgs {
 /// Runs the command.
 pub(crate) fn run(args: &DriveArgs) -> anyhow::Result<()> {
     let stack = args.stack()?;
-    let wishes = args.wishes()?;
+    let wishes = args.wishes(&stack)?;
     if args.rollouts == 0 {
         return Err(Error::Input("--rollouts is 0, expected at least 1".into()).into());
     }
@@ -128,9 +130,9 @@ impl DriveArgs {
         Ok(stack)
     }
 
-    fn wishes(&self) -> anyhow::Result<Wishes> {
+    fn wishes(&self, stack: &StackDescription) -> anyhow::Result<Wishes> {
         let mut wishes = match &self.scene {
-            Some(path) => scene(path)?,
+            Some(path) => scene::read(path, stack.box_classes())?,
             None => Wishes::default(),
         };
         if let Some(prompt) = &self.prompt {
@@ -139,17 +141,4 @@ impl DriveArgs {
         wishes.labels.extend(self.label.iter().cloned());
         Ok(wishes)
     }
-}
-
-fn scene(path: &Path) -> anyhow::Result<Wishes> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| Error::Input(format!("{}: {error}", path.display())))?;
-    serde_json::from_str(&text).map_err(|error| {
-        Error::Input(format!(
-            "{}: {error}; expected {{\"prompt\": …, \"labels\": {{\"night\": 0}}, \"boxes\": [{{\"x0\": 0.4, \
-             \"y0\": 0.5, \"x1\": 0.5, \"y1\": 0.6, \"class\": 0}}]}}",
-            path.display()
-        ))
-        .into()
-    })
 }

@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, Device, Tensor};
 use serde_json::json;
+use vldm::metrics::SegmentMeter;
 use vldm::pipeline::{
     Rollout, RolloutFolder, RolloutProgress, RolloutRequest, Segment, StackDescription,
     StreamDecoder, first_frame, first_frame_of, given_after, pixels_to_frame, rollout_frames,
 };
 use vldm_media::{ClipWriter, Fps, Frame, Info, WriteOptions};
 
-use super::{DriveArgs, side_by_side};
+use super::{DriveArgs, drift_report, side_by_side};
 use crate::interrupt::Interrupt;
 use crate::output::Outputs;
 use crate::progress::Bar;
@@ -98,7 +99,8 @@ impl<'a> Job<'a> {
             let picture = picture.as_ref();
             let rollout = self.begin(&folder, (request, picture), &mut writer, onto.clone())?;
             self.roll(rollout, &folder, &mut writer, &interrupt)?;
-            writer.finish()?;
+            let looks = writer.finish()?;
+            drift_report::write(path, &looks)?;
             if !self.args.keep_latents {
                 folder.remove()?;
             }
@@ -191,6 +193,7 @@ fn working_folder(path: &Path) -> PathBuf {
 struct FrameWriter {
     decoder: StreamDecoder,
     writer: ClipWriter,
+    meter: SegmentMeter,
     /// Frames that are still to be written; the rest of the last segment is cut.
     left: usize,
 }
@@ -222,6 +225,7 @@ impl FrameWriter {
         Ok(Self {
             decoder: StreamDecoder::new(job.stack, job.args.decode_chunk, onto)?,
             writer: ClipWriter::create(path, job.size, job.fps, &options)?,
+            meter: SegmentMeter::new((drift_report::SECONDS * job.fps.as_f64()).round() as usize),
             left: job.frames,
         })
     }
@@ -238,16 +242,19 @@ impl FrameWriter {
                     return Ok(());
                 }
                 self.left -= 1;
-                self.writer
-                    .push(&pixels_to_frame(frame.squeeze_dim(0), 0)?)?;
+                let frame = pixels_to_frame(frame.squeeze_dim(0), 0)?;
+                self.meter.push(&frame);
+                self.writer.push(&frame)?;
             }
         }
         Ok(())
     }
 
-    fn finish(mut self) -> anyhow::Result<()> {
+    /// Ends the file; tells what its segments look like.
+    fn finish(mut self) -> anyhow::Result<Vec<vldm::metrics::Segment>> {
         let rest = self.decoder.finish()?;
         self.write(rest)?;
-        Ok(self.writer.finish()?)
+        self.writer.finish()?;
+        Ok(self.meter.segments())
     }
 }

@@ -11,6 +11,7 @@ mod whole;
 use std::path::PathBuf;
 
 use serde_json::json;
+use vldm::Error;
 use vldm::checkpoint::Weights;
 use vldm::model::ModelDescription;
 use vldm::pipeline::{Generation, GivenTensors, Plan};
@@ -38,6 +39,14 @@ struct Job {
 pub(crate) fn run(args: &GenerateArgs, verbose: bool) -> anyhow::Result<()> {
     if let Some(stack) = whole::stack(args)? {
         return whole::run(args, &stack);
+    }
+    if !args.label.is_empty() {
+        return Err(Error::Input(
+            "--label is read by clips of a stack: leave out --label, or --image, --temporal, \
+             --initial-latents and --frames 1"
+                .into(),
+        )
+        .into());
     }
     let (job, description) = prepare(args)?;
     job.outputs.check(&Info {

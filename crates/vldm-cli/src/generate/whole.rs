@@ -19,8 +19,7 @@ use crate::terminal::{complain, say};
 /// The stack to run as a whole; `None` where the model is a single one, or only its key frames are
 /// asked for.
 pub(super) fn stack(args: &GenerateArgs) -> anyhow::Result<Option<StackDescription>> {
-    let alone = args.until == Some(Until::KeyFrames)
-        || args.frames == Some(1)
+    let alone = args.frames == Some(1)
         || args.image.is_some()
         || args.initial_latents.is_some()
         || args.weights.temporal.is_some();

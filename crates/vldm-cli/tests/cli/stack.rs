@@ -175,6 +175,12 @@ fn what_is_missing_is_named() {
         &["drive", "--scene", "out.json", "-o", "x.mp4"],
         "within 0 to 1",
     );
+    let unnamed = r#"{"boxes": [{"x0": 0.4, "y0": 0.5, "x1": 0.6, "y1": 0.7, "class": "bus"}]}"#;
+    std::fs::write(folder.path().join("bus.json"), unnamed).expect("written");
+    refused(
+        &["drive", "--scene", "bus.json", "-o", "x.mp4"],
+        "no class is called \"bus\"",
+    );
     std::fs::remove_file(folder.path().join("stack/temporal/prediction.safetensors"))
         .expect("there");
     refused(

@@ -192,7 +192,7 @@ impl Idle {
     /// use either way.
     fn take(&mut self, bytes: usize) -> Option<Block> {
         let mapped = mapped_len(bytes);
-        let fits = bytes..=mapped.max(bytes + bytes / 4);
+        let fits = bytes..=mapped.max(2 * bytes);
         let best = (0..self.blocks.len())
             .rev()
             .filter(|&at| fits.contains(&self.blocks[at].len()))
@@ -213,7 +213,7 @@ impl Idle {
         self.used -= block.len();
         self.bytes += block.len();
         self.blocks.push(block);
-        let most = MOST_IDLE.max(self.most_used - self.used);
+        let most = MOST_IDLE.max(self.most_used + self.most_used / 2 - self.used);
         let mut surplus = Vec::new();
         while self.bytes > most {
             let oldest = self.blocks.remove(0);

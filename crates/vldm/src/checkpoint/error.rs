@@ -80,7 +80,9 @@ impl CheckpointError {
         }
     }
 
-    pub(crate) fn write(path: &Path, source: io::Error) -> Self {
+    /// A file that could not be written.
+    #[must_use]
+    pub fn write(path: &Path, source: io::Error) -> Self {
         Self::Io {
             action: "write",
             path: path.to_path_buf(),

@@ -13,13 +13,16 @@ use crate::error::{Error, Result};
 use crate::nn::{Attention, AttentionConfig, Embedding, FeedForward, Init, LayerNorm, Linear};
 
 /// The sizes of a [`BoxEncoder`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BoxEncoderConfig {
     /// Slots for boxes; a frame may have fewer.
     pub max_boxes: usize,
     /// Kinds of objects.
     pub classes: usize,
+    /// What the kinds are called, in order; none, or one for each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub class_names: Vec<String>,
     /// Frequencies per coordinate: π, 2π, 4π, …; each gives a sine and a cosine.
     pub frequencies: usize,
     /// Width inside.
@@ -76,6 +79,13 @@ impl BoxEncoderConfig {
             return Err(Error::Config(format!(
                 "box encoder: expected sizes of at least 1 and heads that divide the hidden \
                  width, got {self:?}"
+            )));
+        }
+        if !self.class_names.is_empty() && self.class_names.len() != self.classes {
+            return Err(Error::Config(format!(
+                "box encoder: {} class_names for {} classes; expected none, or one for each",
+                self.class_names.len(),
+                self.classes
             )));
         }
         Ok(())
@@ -241,6 +251,7 @@ mod tests {
     const CONFIG: BoxEncoderConfig = BoxEncoderConfig {
         max_boxes: 3,
         classes: 2,
+        class_names: Vec::new(),
         frequencies: 4,
         hidden: 8,
         layers: 2,

@@ -54,8 +54,51 @@ pub fn segments(frames: &[Frame], count: usize) -> Result<Vec<Segment>> {
     let ends: Vec<usize> = ends.collect();
     Ok(ends
         .windows(2)
-        .map(|ends| segment(&frames[ends[0]..ends[1]], ends[0]))
+        .map(|ends| {
+            let mut sums = Segment::empty(ends[0]);
+            frames[ends[0]..ends[1]].iter().for_each(|f| sums.add(f));
+            sums.mean_of_sums()
+        })
         .collect())
+}
+
+/// Looks at a clip frame by frame as it is made, and keeps none: segments of equal length, but for a
+/// shorter last one.
+#[derive(Debug)]
+pub struct SegmentMeter {
+    length: usize,
+    done: Vec<Segment>,
+    sums: Segment,
+}
+
+impl SegmentMeter {
+    /// A meter for segments of `length` frames, at least one.
+    #[must_use]
+    pub fn new(length: usize) -> Self {
+        Self {
+            length: length.max(1),
+            done: Vec::new(),
+            sums: Segment::empty(0),
+        }
+    }
+
+    /// Looks at the next frame, of at least 3×3 pixels: smaller ones have no sharpness and count as
+    /// flat.
+    pub fn push(&mut self, frame: &Frame) {
+        self.sums.add(frame);
+        if self.sums.frames == self.length {
+            let next = Segment::empty(self.sums.first + self.length);
+            self.done
+                .push(std::mem::replace(&mut self.sums, next).mean_of_sums());
+        }
+    }
+
+    /// The segments so far, a begun one too.
+    #[must_use]
+    pub fn segments(&self) -> Vec<Segment> {
+        let begun = (self.sums.frames > 0).then(|| self.sums.mean_of_sums());
+        self.done.iter().copied().chain(begun).collect()
+    }
 }
 
 /// Each segment against the first one.
@@ -80,27 +123,43 @@ pub fn drift(segments: &[Segment]) -> Vec<Drift> {
         .collect()
 }
 
-fn segment(frames: &[Frame], first: usize) -> Segment {
-    let mut sum = Segment {
-        first,
-        frames: frames.len(),
-        mean: [0.0; 3],
-        variance: [0.0; 3],
-        sharpness: 0.0,
-        gradient: 0.0,
-    };
-    let share = 1.0 / frames.len() as f64;
-    for frame in frames {
+impl Segment {
+    fn empty(first: usize) -> Self {
+        Self {
+            first,
+            frames: 0,
+            mean: [0.0; 3],
+            variance: [0.0; 3],
+            sharpness: 0.0,
+            gradient: 0.0,
+        }
+    }
+
+    fn add(&mut self, frame: &Frame) {
+        self.frames += 1;
         for channel in 0..3 {
             let [mean, variance] = moments(&plane(frame, channel).values);
-            sum.mean[channel] += share * mean;
-            sum.variance[channel] += share * variance;
+            self.mean[channel] += mean;
+            self.variance[channel] += variance;
+        }
+        if frame.width() < 3 || frame.height() < 3 {
+            return;
         }
         let luma = luma(frame);
-        sum.sharpness += share * moments(&laplacian(&luma))[1];
-        sum.gradient += share * gradient(&luma);
+        self.sharpness += moments(&laplacian(&luma))[1];
+        self.gradient += gradient(&luma);
     }
-    sum
+
+    fn mean_of_sums(&self) -> Self {
+        let share = 1.0 / self.frames as f64;
+        Self {
+            mean: self.mean.map(|sum| sum * share),
+            variance: self.variance.map(|sum| sum * share),
+            sharpness: self.sharpness * share,
+            gradient: self.gradient * share,
+            ..*self
+        }
+    }
 }
 
 fn moments(values: &[f64]) -> [f64; 2] {
@@ -187,6 +246,18 @@ mod tests {
         };
         assert!(of(Spoiling::Blurred(1.0)) < 0.5);
         assert!(of(Spoiling::Noisy(0.1)) > 1.5);
+    }
+
+    #[test]
+    fn a_meter_sees_what_segments_see() {
+        let frame = |value: u8| Frame::from_fn(6, 5, |x, y| [(x * y) as u8 * value; 3]).unwrap();
+        let clip: Vec<Frame> = (1..=7).map(frame).collect();
+        let mut meter = SegmentMeter::new(3);
+        clip.iter().for_each(|frame| meter.push(frame));
+        let found = meter.segments();
+        assert_eq!(found[..2], segments(&clip[..6], 2).unwrap());
+        assert_eq!((found[2].first, found[2].frames), (6, 1));
+        assert_eq!(found[2].mean, segments(&clip[6..], 1).unwrap()[0].mean);
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub use blocks::{ConvNorm, SIZE};
 pub use boxes::{BoxScores, Detection, MATCH, compare, overlap};
 pub use detector::{Detector, DetectorConfig};
 pub use detector_training::{NEAR, SEEN, near, train_detector};
-pub use drift::{Drift, Segment, drift, segments};
+pub use drift::{Drift, Segment, SegmentMeter, drift, segments};
 pub use feature_training::train_features;
 pub use features::{FeatureConfig, FeatureLevel, FeatureNet, Reading};
 pub use files::{

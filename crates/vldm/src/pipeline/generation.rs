@@ -7,6 +7,7 @@ use super::decode::{DecodeChunks, decode_latents};
 use super::inputs::GivenTensors;
 use super::picture::{frame_to_pixels, pixels_to_frame};
 use super::plan::{Plan, Task};
+use super::wishes::unread;
 use crate::conditioning::clip_image::clip_image;
 use crate::diffusion::{NoiseSchedule, Preconditioning};
 use crate::error::{Error, Result};
@@ -287,22 +288,11 @@ impl Iterator for Generation<'_> {
 
 impl Runner<'_> {
     fn warnings(&self) -> Vec<String> {
-        let Some(tokenizer) = &self.model.tokenizer else {
-            return Vec::new();
-        };
-        [
-            ("prompt", &self.plan.prompt),
-            ("negative prompt", &self.plan.negative_prompt),
-        ]
-        .into_iter()
-        .filter_map(|(name, text)| {
-            let cut = tokenizer.encode(text).truncated?;
-            Some(format!(
-                "the {name} is longer than {} tokens; this part of it is not read: \"{cut}\"",
-                tokenizer.max_length()
-            ))
-        })
-        .collect()
+        let texts = [self.plan.prompt.as_str(), &self.plan.negative_prompt];
+        match &self.model.tokenizer {
+            Some(tokenizer) => unread(tokenizer, texts),
+            None => Vec::new(),
+        }
     }
 
     /// Everything that a sample needs before its first step.

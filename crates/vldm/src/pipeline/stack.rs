@@ -107,6 +107,25 @@ impl StackDescription {
         self.stages.get(&stage)
     }
 
+    /// What the classes of boxes are called, by the stage that reads boxes; empty where none does, or
+    /// they have no names.
+    #[must_use]
+    pub fn box_classes(&self) -> &[String] {
+        [Stage::Boxes, Stage::Image]
+            .iter()
+            .filter_map(|stage| {
+                self.stage(*stage)?
+                    .model
+                    .conditions
+                    .as_ref()?
+                    .boxes
+                    .as_ref()
+            })
+            .map(|boxes| boxes.class_names.as_slice())
+            .next()
+            .unwrap_or_default()
+    }
+
     /// A stage that is needed.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::stage::StageModel;
 use crate::conditioning::boxes::ObjectBox;
 use crate::error::{Error, Result};
-use crate::text::input_ids;
+use crate::text::{Tokenizer, input_ids};
 use crate::train::Words;
 use crate::train::denoising::tokens;
 
@@ -46,6 +46,28 @@ impl WishTokens {
             }
         }
     }
+}
+
+/// What of a prompt and a negative prompt the model does not read: words that are cut off, and words
+/// that it cannot tell apart.
+pub(crate) fn unread(tokenizer: &Tokenizer, texts: [&str; 2]) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for (name, text) in ["prompt", "negative prompt"].into_iter().zip(texts) {
+        if let Some(cut) = tokenizer.encode(text).truncated {
+            warnings.push(format!(
+                "the {name} is longer than {} tokens; this part of it is not read: \"{cut}\"",
+                tokenizer.max_length()
+            ));
+        }
+        let unknown = tokenizer.unknown_words(text);
+        if !unknown.is_empty() {
+            warnings.push(format!(
+                "the model has never read {} of the {name}: it cannot tell these words apart",
+                unknown.join(", ")
+            ));
+        }
+    }
+    warnings
 }
 
 impl Wishes {
@@ -91,31 +113,12 @@ impl Wishes {
 
     /// What the user should know: words that were cut, or that the model cannot read.
     pub(crate) fn warnings(&self, stage: &StageModel) -> Vec<String> {
-        let Some(tokenizer) = &stage.tokenizer else {
-            return Vec::new();
-        };
-        let texts = [
-            ("prompt", self.prompt.as_deref()),
-            ("negative prompt", self.negative_prompt.as_deref()),
-        ];
-        let mut warnings = Vec::new();
-        for (name, text) in texts {
-            let text = text.unwrap_or_default();
-            if let Some(cut) = tokenizer.encode(text).truncated {
-                warnings.push(format!(
-                    "the {name} is longer than {} tokens; this part of it is not read: \"{cut}\"",
-                    tokenizer.max_length()
-                ));
-            }
-            let unknown = tokenizer.unknown_words(text);
-            if !unknown.is_empty() {
-                warnings.push(format!(
-                    "the model has never read {} of the {name}: it cannot tell these words apart",
-                    unknown.join(", ")
-                ));
-            }
+        let texts = [&self.prompt, &self.negative_prompt];
+        let texts = texts.map(|text| text.as_deref().unwrap_or_default());
+        match &stage.tokenizer {
+            Some(tokenizer) => unread(tokenizer, texts),
+            None => Vec::new(),
         }
-        warnings
     }
 
     fn check(&self, stage: &StageModel) -> Result<()> {

@@ -181,7 +181,8 @@ impl Preset {
                 .map(|config| count_parameters(&LabelEncoder::new(config, init))),
             Part::Boxes => self
                 .boxes
-                .map(|config| count_parameters(&BoxEncoder::new(&config, init))),
+                .as_ref()
+                .map(|config| count_parameters(&BoxEncoder::new(config, init))),
             Part::FrameRate => self
                 .frame_rate
                 .map(|config| count_parameters(&FrameRateEncoder::new(&config, init))),

@@ -112,7 +112,7 @@ impl Preset {
     pub fn conditions(&self) -> ConditionEncodersConfig {
         ConditionEncodersConfig {
             labels: self.labels.clone(),
-            boxes: self.boxes,
+            boxes: self.boxes.clone(),
             frame_rate: self.frame_rate,
         }
     }

@@ -80,7 +80,7 @@ impl Preset {
                 "image_encoder",
                 self.image_encoder.as_ref().map(|c| c.projection),
             ),
-            ("boxes", self.boxes.map(|c| c.width)),
+            ("boxes", self.boxes.as_ref().map(|c| c.width)),
             ("labels", self.labels.as_ref().map(|c| c.width)),
         ];
         let spatial = self.unet.as_ref().and_then(|c| c.context_width);
