@@ -51,6 +51,7 @@ pub(super) fn run<L: Left, W: Element>(
                 copy_step(copy_panels, task, right, depth.clone(), own);
             }
             for (index, panel) in task.panels().enumerate() {
+                let used = task.columns.end - panel[1] * PANEL;
                 let panel = match shared {
                     Some(panels) => panels.from(panel, start),
                     None => &own[index * PANEL * DEPTH..],
@@ -59,6 +60,7 @@ pub(super) fn run<L: Left, W: Element>(
                     left: left_block,
                     depth_first: L::DEPTH_FIRST,
                     panel: &panel[..depth.len() * PANEL],
+                    narrow: used <= PANEL / 2,
                     rows,
                     sums: &mut sums[index * PANEL..],
                     stride,
@@ -117,6 +119,8 @@ struct Block<'a> {
     depth_first: bool,
     /// `[depth, PANEL]`
     panel: &'a [f32],
+    /// Whether nobody asks for the second half of the panel's columns.
+    narrow: bool,
     rows: usize,
     /// `[rows, stride]`, of which the first [`PANEL`] columns are meant.
     sums: &'a mut [f32],
@@ -150,12 +154,16 @@ impl Block<'_> {
     fn tile(&mut self, level: Level, row: usize, height: usize) {
         macro_rules! kernels {
             ($kernel:ident: $($height:literal)+) => {
-                match (height, self.depth_first) {
+                match (height, self.depth_first, self.narrow) {
                     // SAFETY: `multiply` checked that the tile lies inside the three blocks, and
                     // a level is only in use on a processor that has its instructions.
-                    $(($height, false) => unsafe { $kernel::<$height, DEPTH, 1>(self, row) },
+                    $(($height, false, false) => unsafe { $kernel::<$height, DEPTH, 1, 2>(self, row) },
                     // SAFETY: as above.
-                    ($height, true) => unsafe { $kernel::<$height, 1, ROWS>(self, row) },)+
+                    ($height, true, false) => unsafe { $kernel::<$height, 1, ROWS, 2>(self, row) },
+                    // SAFETY: as above.
+                    ($height, false, true) => unsafe { $kernel::<$height, DEPTH, 1, 1>(self, row) },
+                    // SAFETY: as above.
+                    ($height, true, true) => unsafe { $kernel::<$height, 1, ROWS, 1>(self, row) },)+
                     _ => unreachable!("no tile has {height} rows"),
                 }
             };
@@ -170,15 +178,15 @@ impl Block<'_> {
     }
 }
 
-/// `HEIGHT` rows from `row` on; the left block has `ROW` elements between rows and `STEP` between
-/// depths, as constants so that a tile's addresses need one register.
+/// `HEIGHT` rows from `row` on, times `HALVES` halves of the panel; the left block has `ROW` elements
+/// between rows and `STEP` between depths, as constants so that a tile's addresses need one register.
 ///
 /// # Safety
 ///
 /// The tile lies inside the block's three slices; the processor has AVX-512F.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
-unsafe fn avx512<const HEIGHT: usize, const ROW: usize, const STEP: usize>(
+unsafe fn avx512<const HEIGHT: usize, const ROW: usize, const STEP: usize, const HALVES: usize>(
     block: &mut Block<'_>,
     row: usize,
 ) {
@@ -191,13 +199,17 @@ unsafe fn avx512<const HEIGHT: usize, const ROW: usize, const STEP: usize>(
         let mut left = block.left.as_ptr().add(row * ROW);
         let mut panel = block.panel.as_ptr();
         let end = panel.add(block.panel.len());
-        let mut sums = [[_mm512_setzero_ps(); 2]; HEIGHT];
+        let mut sums = [[_mm512_setzero_ps(); HALVES]; HEIGHT];
         while panel < end {
-            let right = [_mm512_loadu_ps(panel), _mm512_loadu_ps(panel.add(16))];
+            let mut right = [_mm512_setzero_ps(); HALVES];
+            for (half, right) in right.iter_mut().enumerate() {
+                *right = _mm512_loadu_ps(panel.add(half * 16));
+            }
             for (at, sums) in sums.iter_mut().enumerate() {
                 let value = _mm512_set1_ps(*left.add(at * ROW));
-                sums[0] = _mm512_fmadd_ps(value, right[0], sums[0]);
-                sums[1] = _mm512_fmadd_ps(value, right[1], sums[1]);
+                for (sum, right) in sums.iter_mut().zip(right) {
+                    *sum = _mm512_fmadd_ps(value, right, *sum);
+                }
             }
             left = left.add(STEP);
             panel = panel.add(PANEL);
@@ -225,7 +237,7 @@ unsafe fn avx512<const HEIGHT: usize, const ROW: usize, const STEP: usize>(
 /// The tile lies inside the block's three slices; the processor has AVX2 and FMA.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-unsafe fn avx2<const HEIGHT: usize, const ROW: usize, const STEP: usize>(
+unsafe fn avx2<const HEIGHT: usize, const ROW: usize, const STEP: usize, const HALVES: usize>(
     block: &mut Block<'_>,
     row: usize,
 ) {
@@ -233,7 +245,7 @@ unsafe fn avx2<const HEIGHT: usize, const ROW: usize, const STEP: usize>(
         _mm256_add_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_set1_ps, _mm256_setzero_ps,
         _mm256_storeu_ps,
     };
-    for column in [0, PANEL / 2] {
+    for column in (0..HALVES).map(|half| half * PANEL / 2) {
         // SAFETY: all offsets stay inside the slices, as the caller promises.
         unsafe {
             let mut left = block.left.as_ptr().add(row * ROW);
@@ -273,13 +285,18 @@ unsafe fn avx2<const HEIGHT: usize, const ROW: usize, const STEP: usize>(
 /// # Safety
 ///
 /// None needed; unsafe to have the same type as the other kernels.
-unsafe fn portable<const HEIGHT: usize, const ROW: usize, const STEP: usize>(
+unsafe fn portable<
+    const HEIGHT: usize,
+    const ROW: usize,
+    const STEP: usize,
+    const HALVES: usize,
+>(
     block: &mut Block<'_>,
     row: usize,
 ) {
     const WIDTH: usize = 8;
     let (panel, _) = block.panel.as_chunks::<PANEL>();
-    for column in (0..PANEL).step_by(WIDTH) {
+    for column in (0..HALVES * PANEL / 2).step_by(WIDTH) {
         let mut sums = [[0.0f32; WIDTH]; HEIGHT];
         for (depth, right) in panel.iter().enumerate() {
             let right: &[f32; WIDTH] = right[column..].first_chunk().expect("a part of the panel");
