@@ -315,7 +315,8 @@ fn without_a_model_the_shipped_stack_is_used() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let output = folder.path().join("clip.mp4");
     let ran = ran(program(&root)
-        .args(["generate", "-p", "a road at night", "--steps", "1", "-o"])
+        .args(["generate", "-p", "a road at night", "--steps", "1"])
+        .args(["--stage-steps", "interpolation=1", "-o"])
         .arg(&output));
     assert_eq!(ran.status, 0, "{}", ran.stderr);
     assert_eq!(listing(folder.path()), ["clip.json", "clip.mp4"]);

@@ -187,7 +187,7 @@ impl Idle {
         }
     }
 
-    /// The block that fits `bytes` best, if one is not much too large, and of several the one used
+    /// The block that fits `bytes` best, if one is not more than twice too large, and of several the one used
     /// last, which may still be in a cache. If there is none, the caller maps one: `bytes` are in
     /// use either way.
     fn take(&mut self, bytes: usize) -> Option<Block> {
@@ -207,8 +207,9 @@ impl Idle {
 
     /// Keeps a block that was in use; returns those that are then too many.
     ///
-    /// As much is kept as was in use at once before, together with what is in use now: a step of
-    /// training uses its most in the middle, and needs all of it again in the next step.
+    /// Half as much again is kept as was in use at once before, together with what is in use now: a
+    /// step of training uses its most in the middle, and needs all of it again in the next step, in
+    /// blocks of other sizes than were there at that moment.
     fn keep(&mut self, block: Block) -> Vec<Block> {
         self.used -= block.len();
         self.bytes += block.len();
@@ -343,13 +344,16 @@ mod tests {
     }
 
     #[test]
-    fn as_much_is_kept_as_was_in_use_at_once() {
+    fn half_as_much_again_is_kept_as_was_in_use_at_once() {
         let mut idle = Idle::new();
         let blocks = [(); 3].map(|()| taken(&mut idle, MOST_IDLE));
         for block in blocks {
             assert!(idle.keep(block).is_empty());
         }
         assert_eq!((idle.used, idle.bytes), (0, 3 * MOST_IDLE));
+        let other = taken(&mut idle, LEAST);
+        assert!(idle.keep(other).is_empty());
+        idle.most_used = 2 * MOST_IDLE;
         let other = taken(&mut idle, LEAST);
         assert_eq!(idle.keep(other).len(), 1);
         assert_eq!(idle.release().len(), 3);

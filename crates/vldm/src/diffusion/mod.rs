@@ -23,6 +23,7 @@ mod noise_level_sampling;
 mod noise_schedule;
 mod parameterization;
 mod preconditioning;
+pub(crate) mod residual;
 mod step_plan;
 mod step_spacing;
 

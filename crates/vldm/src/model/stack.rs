@@ -51,6 +51,9 @@ pub struct StageConfig {
     /// Of an upsampler: how many times larger its result is.
     #[serde(default)]
     pub upscale: Option<usize>,
+    /// Of an upsampler in pixels that makes what enlarging the clip lacks: the scale of that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub residual_scale: Option<f64>,
     /// Level of the noise on what the stage is given, as a timestep of its schedule.
     #[serde(default)]
     pub noise_augmentation: Option<f64>,

@@ -165,13 +165,12 @@ fn check_there(stage: Stage, config: &StageConfig) -> Result<()> {
 pub(crate) fn usual(preset: &Preset) -> StageConfig {
     let clip = preset.clip.as_ref();
     let sampling = preset.sampling.as_ref();
-    let augmentation = preset
-        .diffusion
-        .as_ref()
-        .and_then(|config| config.noise_augmentation);
+    let diffusion = preset.diffusion.as_ref();
+    let augmentation = diffusion.and_then(|config| config.noise_augmentation);
     StageConfig {
         frame_rates: clip.map(|clip| clip.fps.clone()).unwrap_or_default(),
         upscale: clip.and_then(|clip| clip.upscale),
+        residual_scale: diffusion.and_then(|config| config.residual_scale),
         noise_augmentation: augmentation.and_then(|config| config.level),
         usual: UsualSettings {
             width: clip.map(|clip| clip.width),

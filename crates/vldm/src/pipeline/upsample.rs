@@ -13,6 +13,7 @@ use super::stage::StageModel;
 use super::stage_run::{RunSettings, Told, guided, noise_of};
 use super::wishes::WishTokens;
 use crate::diffusion::NoiseLevel;
+use crate::diffusion::residual::with_residual;
 use crate::error::{Error, Result};
 use crate::rng::{Draw, Stage as NoiseStage};
 use crate::sampler::{Progress, SampleNoise, SamplingState};
@@ -139,7 +140,11 @@ impl Upsampling {
             .result
             .ok_or_else(|| Error::Input("a run of no steps makes nothing".into()))?;
         let Some(part) = &stage.autoencoder else {
-            return Ok(result.squeeze_dim::<4>(0).clamp(-1.0, 1.0));
+            let pixels = match stage.config.residual_scale {
+                Some(scale) => with_residual(result, self.low, scale),
+                None => result,
+            };
+            return Ok(pixels.squeeze_dim::<4>(0).clamp(-1.0, 1.0));
         };
         let latents = result.cast(stage.dtype);
         let frames = (0..latents.dims()[1])

@@ -47,6 +47,10 @@ pub struct DiffusionConfig {
     pub noise_levels: Option<NoiseLevelSampling>,
     /// Noise on what is given to the model: frames, or a low-resolution clip.
     pub noise_augmentation: Option<NoiseAugmentationConfig>,
+    /// Of an upsampler in pixels: it makes what enlarging the low-resolution clip lacks, times this;
+    /// one over that residual's deviation. Without it, the whole clip.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub residual_scale: Option<f64>,
 }
 
 /// Noise on a condition.

@@ -48,6 +48,18 @@ impl Preset {
         if let Some(config) = &self.frame_rate {
             config.validate()?;
         }
+        if let Some(scale) = self.diffusion.as_ref().and_then(|c| c.residual_scale) {
+            let upscale = self.clip.as_ref().and_then(|clip| clip.upscale);
+            require(
+                scale > 0.0 && scale.is_finite() && upscale.is_some() && self.autoencoder.is_none(),
+                || {
+                    format!(
+                        "diffusion.residual_scale is {scale}: expected a positive number, in an \
+                         upsampler (clip.upscale) without an autoencoder"
+                    )
+                },
+            )?;
+        }
         require(self.temporal.is_none() || self.unet.is_some(), || {
             "temporal layers need a U-Net".into()
         })?;

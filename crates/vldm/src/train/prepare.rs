@@ -21,6 +21,7 @@ use super::schedule::Schedule;
 use super::stage::TrainingStage;
 use crate::conditioning::boxes::ObjectBox;
 use crate::data::Sample;
+use crate::diffusion::residual::residual;
 use crate::diffusion::{NoiseLevel, NoiseLevelSampling, NoiseSchedule, Preconditioning};
 use crate::error::{Error, Result};
 use crate::pipeline::frame_to_pixels;
@@ -131,7 +132,12 @@ impl Preparation {
             true => None,
             false => Some(self.pixels(drawn)?),
         };
+        let low = self.low_resolution(drawn, pixels.as_ref())?;
         let clean = self.latents(networks, pixels.clone(), drawn)?;
+        let clean = match (self.residual_scale(), &low) {
+            (Some(scale), Some(low)) => residual(clean, low.pixels.clone(), scale),
+            _ => clean,
+        };
         let [batch, frames, channels, height, width] = clean.dims();
         let shape = [channels, height, width];
         let noise = drawn
@@ -164,7 +170,7 @@ impl Preparation {
                     augmentation: self.augmentation(drawn, frames, shape)?,
                 }),
             },
-            low: self.low_resolution(drawn, pixels.as_ref())?,
+            low,
             image,
             scalars,
             first_frame: self.first_frame(drawn),
@@ -269,6 +275,11 @@ impl Preparation {
             levels: levels.collect::<Result<_>>()?,
             noise: self.tensor(noise, [drawn.len(), frames, shape[0], shape[1], shape[2]]),
         })
+    }
+
+    /// See [`crate::diffusion::residual`].
+    pub(crate) fn residual_scale(&self) -> Option<f64> {
+        self.preset.diffusion.as_ref()?.residual_scale
     }
 
     fn low_resolution(

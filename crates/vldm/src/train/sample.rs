@@ -8,6 +8,7 @@ use super::denoising::network_input;
 use super::example::Example;
 use super::networks::Networks;
 use super::prepare::{Drawn, Preparation};
+use crate::diffusion::residual::with_residual;
 use crate::diffusion::{NoiseLevel, Preconditioning};
 use crate::error::{Error, Result};
 use crate::layout::unfold_frames;
@@ -27,7 +28,11 @@ pub(crate) fn sample_clips(
     let example = preparation.example(networks, drawn, None)?;
     let latents = sample(preparation, networks, &example, (steps, 0))?;
     let rates = drawn.iter().map(|(sample, _)| sample.fps);
-    clips(&decoded(preparation, networks, latents)?, rates)
+    let pixels = match (preparation.residual_scale(), example.low) {
+        (Some(scale), Some(low)) => with_residual(latents, low.pixels, scale),
+        _ => decoded(preparation, networks, latents)?,
+    };
+    clips(&pixels, rates)
 }
 
 /// What an adversarial stage makes of the drawn clips, each beneath the true one.
