@@ -11,6 +11,8 @@ const WARN_LINES: usize = 400;
 const MAX_LINES: usize = 600;
 /// Bytes a single file may have.
 const MAX_FILE: usize = 1 << 20;
+/// Bytes a file of trained weights in `assets` may have.
+const MAX_WEIGHTS: usize = 4 << 20;
 /// Bytes all files together may have.
 const MAX_TOTAL: usize = 40_000_000;
 
@@ -20,12 +22,16 @@ const LONG_FILES: &[(&str, &str)] = &[];
 /// Checks the length of source files and the size of all files.
 pub(super) fn check(files: &[File], report: &mut Report) {
     check_lengths(files, LONG_FILES, report);
-    for file in files.iter().filter(|file| file.bytes.len() > MAX_FILE) {
-        report.error(format!(
-            "{}: {} bytes; no file may have more than {MAX_FILE}",
-            file.path,
-            file.bytes.len()
-        ));
+    for file in files {
+        let is_weights = file.path.starts_with("assets/") && file.path.ends_with(".safetensors");
+        let most = if is_weights { MAX_WEIGHTS } else { MAX_FILE };
+        if file.bytes.len() > most {
+            report.error(format!(
+                "{}: {} bytes; expected at most {most}",
+                file.path,
+                file.bytes.len()
+            ));
+        }
     }
     let total: usize = files.iter().map(|file| file.bytes.len()).sum();
     if total > MAX_TOTAL {
@@ -160,6 +166,17 @@ mod tests {
             bytes: vec![0; MAX_FILE + 1],
         }];
         expect_errors(|report| check(&files, report), &["1048577 bytes"]);
+        let weights = |bytes: usize| {
+            [File {
+                path: "assets/a/b.safetensors".into(),
+                bytes: vec![0; bytes],
+            }]
+        };
+        expect_errors(|report| check(&weights(MAX_WEIGHTS), report), &[]);
+        expect_errors(
+            |report| check(&weights(MAX_WEIGHTS + 1), report),
+            &["4194305 bytes"],
+        );
     }
 
     #[test]
