@@ -6,6 +6,7 @@ use serde_json::json;
 use vldm::checkpoint::{CheckpointError, write_atomically};
 use vldm::metrics::{Segment, drift};
 
+use super::run::beside;
 use crate::terminal::complain;
 
 /// Length of a segment.
@@ -18,13 +19,8 @@ pub(super) fn write(clip: &Path, segments: &[Segment]) -> anyhow::Result<()> {
     let [_, .., last] = drift.as_slice() else {
         return Ok(());
     };
-    let mut path = clip
-        .components()
-        .collect::<std::path::PathBuf>()
-        .into_os_string();
-    path.push(".drift.json");
+    let path = &beside(clip, ".drift.json");
     let text = serde_json::to_string_pretty(&json!({"segments": segments, "drift": drift}))?;
-    let path = Path::new(&path);
     write_atomically(path, |out| {
         std::io::Write::write_all(out, text.as_bytes())
             .map_err(|error| CheckpointError::write(path, error))

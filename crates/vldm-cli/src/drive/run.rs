@@ -94,7 +94,7 @@ impl<'a> Job<'a> {
             .transpose()?;
         let onto = (self.args.compute.open()?, self.args.compute.dtype());
         for (request, path) in self.requests.iter().zip(self.outputs.paths()) {
-            let folder = RolloutFolder::open(&working_folder(path), request, &onto.0)?;
+            let folder = RolloutFolder::open(&beside(path, ".rollout"), request, &onto.0)?;
             let mut writer = FrameWriter::new(self, request, path, onto.clone())?;
             let picture = picture.as_ref();
             let rollout = self.begin(&folder, (request, picture), &mut writer, onto.clone())?;
@@ -182,10 +182,10 @@ impl<'a> Job<'a> {
     }
 }
 
-/// `clip.mp4` → `clip.mp4.rollout`.
-fn working_folder(path: &Path) -> PathBuf {
+/// What lies beside an output: `clip.mp4` and `.rollout` make `clip.mp4.rollout`.
+pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.components().collect::<PathBuf>().into_os_string();
-    name.push(".rollout");
+    name.push(ending);
     PathBuf::from(name)
 }
 

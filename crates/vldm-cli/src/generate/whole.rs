@@ -16,8 +16,8 @@ use crate::output::Outputs;
 use crate::progress::Bar;
 use crate::terminal::{complain, say};
 
-/// The stack to run as a whole; `None` where the model is a single one, or only its key frames are
-/// asked for.
+/// The stack to run as a whole; `None` where the model is a single one, or what is asked for takes one
+/// model: a picture, a clip from a picture or from latents, temporal layers of the user's own.
 pub(super) fn stack(args: &GenerateArgs) -> anyhow::Result<Option<StackDescription>> {
     let alone = args.frames == Some(1)
         || args.image.is_some()
