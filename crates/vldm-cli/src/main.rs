@@ -18,6 +18,7 @@ mod interrupt;
 mod model;
 mod output;
 mod progress;
+mod scene;
 mod terminal;
 mod train;
 

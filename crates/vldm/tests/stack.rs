@@ -1,10 +1,12 @@
 //! Whole stacks of tiny models with random weights: what holds whatever the weights are.
 
 use burn::tensor::{DType, Device, Tensor};
+use vldm::conditioning::boxes::ObjectBox;
+use vldm::model::LoadSettings;
 use vldm::pipeline::{
-    ClipPlan, ClipProgress, ClipRun, FinishedClip, GenerateRequest, LastStage, Rollout,
-    RolloutFolder, RolloutProgress, RolloutRequest, Segment, StackDescription, Wishes, first_frame,
-    given_after,
+    ClipPlan, ClipProgress, ClipRun, FinishedClip, GenerateRequest, Generation, GivenTensors,
+    LastStage, Plan, Progress, Rollout, RolloutFolder, RolloutProgress, RolloutRequest, Segment,
+    StackDescription, Wishes, first_frame, given_after,
 };
 use vldm::preset::{Preset, Stage};
 
@@ -163,6 +165,55 @@ fn a_rollout_goes_on_where_it_was_interrupted() {
     };
     let error = RolloutFolder::open(&path, &other, &Device::flex()).expect_err("another");
     assert!(error.to_string().contains("another rollout"), "{error}");
+}
+
+/// The image model of a stack makes the same picture whichever way it is asked.
+#[test]
+fn a_picture_with_boxes_is_the_first_frame_of_a_rollout() {
+    let stack = stack("tiny-stack-driving");
+    let middle = ObjectBox {
+        x0: 0.4,
+        y0: 0.5,
+        x1: 0.6,
+        y1: 0.7,
+        class: 1,
+    };
+    let mut rollout = rollout_request();
+    rollout.wishes = Wishes {
+        boxes: vec![middle],
+        ..Wishes::default()
+    };
+    let start = first_frame(&stack, &rollout, onto()).expect("a first frame");
+    let stage = stack.needed(Stage::Boxes).expect("there");
+    let settings = LoadSettings {
+        device: onto().0,
+        dtype: onto().1,
+        temporal: None,
+    };
+    let model = stage.model.clone().load(&settings).expect("weights");
+    let usual = &stage.config.usual;
+    let request = GenerateRequest {
+        boxes: vec![middle],
+        seed: rollout.start_seed,
+        steps: usual.steps,
+        sampler: usual.sampler,
+        guidance: usual.guidance,
+        width: usual.width,
+        height: usual.height,
+        ..GenerateRequest::default()
+    };
+    let plan = Plan::new(&model.description, &request, false, 4).expect("a plan");
+    let generation = Generation::new(&model, plan, None, GivenTensors::default()).expect("a run");
+    let sample = generation.last().expect("a sample").expect("no error");
+    let Progress::Finished(sample) = sample else {
+        panic!("the last step finishes the sample");
+    };
+    assert_eq!(values(&sample.latents), values(&start));
+    let clip = GenerateRequest {
+        frames: Some(2),
+        ..request
+    };
+    Plan::new(&model.description, &clip, true, 4).expect_err("boxes on a clip");
 }
 
 #[test]

@@ -2,7 +2,6 @@
 
 mod drift_report;
 mod run;
-mod scene;
 mod side_by_side;
 
 use std::path::PathBuf;
@@ -15,6 +14,7 @@ use vldm::preset::{Preset, Stage};
 use crate::compute::ComputeArgs;
 use crate::generate::{default_model, label};
 use crate::output::Outputs;
+use crate::scene;
 use crate::terminal::{complain, say};
 
 /// Where to start, how long, how often, and where to put it.
@@ -94,6 +94,7 @@ pub(crate) fn run(args: &DriveArgs) -> anyhow::Result<()> {
             seed: args.seed.wrapping_add(index),
         })
         .collect();
+    requests[0].check(&stack, args.start.is_none())?;
     let seeds: Vec<u64> = requests.iter().map(|request| request.seed).collect();
     let outputs = Outputs::new(args.output.as_deref(), &seeds, 2);
     if let Some(note) = &stack.note {

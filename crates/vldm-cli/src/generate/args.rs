@@ -64,6 +64,11 @@ pub(crate) struct GenerateArgs {
     #[arg(long, value_name = "NAME=VALUE", value_parser = label)]
     pub(crate) label: Vec<(String, usize)>,
 
+    /// A scene for a picture: a JSON file with any of prompt, negative_prompt, labels and boxes. The
+    /// prompt and the labels that are typed take the place of its own.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) scene: Option<PathBuf>,
+
     /// How many samples to make.
     #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Size")]
     pub(crate) count: usize,

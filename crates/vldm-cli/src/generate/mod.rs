@@ -11,7 +11,6 @@ mod whole;
 use std::path::PathBuf;
 
 use serde_json::json;
-use vldm::Error;
 use vldm::checkpoint::Weights;
 use vldm::model::ModelDescription;
 use vldm::pipeline::{Generation, GivenTensors, Plan};
@@ -39,14 +38,6 @@ struct Job {
 pub(crate) fn run(args: &GenerateArgs, verbose: bool) -> anyhow::Result<()> {
     if let Some(stack) = whole::stack(args)? {
         return whole::run(args, &stack);
-    }
-    if !args.label.is_empty() {
-        return Err(Error::Input(
-            "--label is read by clips of a stack: leave out --label, or --image, --temporal, \
-             --initial-latents and --frames 1"
-                .into(),
-        )
-        .into());
     }
     let (job, description) = prepare(args)?;
     job.outputs.check(&Info {
@@ -90,9 +81,9 @@ pub(crate) fn run(args: &GenerateArgs, verbose: bool) -> anyhow::Result<()> {
 
 /// Everything that can be decided and refused before weights are read.
 fn prepare(args: &GenerateArgs) -> anyhow::Result<(Job, ModelDescription)> {
-    let request = args.resolve()?;
     let model_path = args.model_path()?;
     let description = args.weights.describe(&model_path)?;
+    let request = args.resolve(description.box_classes())?;
     let bytes_per_value = args.compute.dtype().size() as u64;
     let own_temporal = args.weights.temporal.clone();
     let plan = budget::plan_within(args.max_memory, request, |request| {
@@ -103,7 +94,7 @@ fn prepare(args: &GenerateArgs) -> anyhow::Result<(Job, ModelDescription)> {
             bytes_per_value,
         )
     })?;
-    args.check_task(plan.task)?;
+    args.check_task(plan.task, description.conditions.is_none())?;
     let job = Job {
         outputs: Outputs::new(args.output.as_deref(), &plan.seeds, plan.frames),
         kind: description.kind.clone(),

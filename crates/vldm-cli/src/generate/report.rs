@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 use vldm::diffusion::Guidance;
-use vldm::pipeline::{Plan, Task};
+use vldm::pipeline::{Plan, Task, Wishes};
 use vldm::sampler::SamplerConfig;
 
 use super::Job;
@@ -34,8 +34,7 @@ pub(super) fn as_table(job: &Job) -> String {
     }
     rows.push(("makes", makes(plan)));
     if plan.task == Task::TextToVideo {
-        rows.push(("prompt", format!("\"{}\"", plan.prompt)));
-        rows.push(("negative prompt", format!("\"{}\"", plan.negative_prompt)));
+        rows.extend(wishes(&plan.wishes));
     } else {
         rows.push(("motion bucket", plan.motion_bucket.to_string()));
         rows.push(("noise augmentation", plan.noise_augmentation.to_string()));
@@ -61,10 +60,30 @@ pub(super) fn as_table(job: &Job) -> String {
     table.trim_end().to_owned()
 }
 
+/// What was asked for; nothing where nothing was.
+fn wishes(wishes: &Wishes) -> Vec<(&'static str, String)> {
+    let text = |text: &Option<String>| text.as_ref().map(|text| format!("\"{text}\""));
+    let labels = wishes.labels.iter();
+    let labels: Vec<String> = labels
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    let labels = (!labels.is_empty()).then(|| labels.join(", "));
+    let boxes = (!wishes.boxes.is_empty()).then(|| wishes.boxes.len().to_string());
+    [
+        ("prompt", text(&wishes.prompt)),
+        ("negative prompt", text(&wishes.negative_prompt)),
+        ("labels", labels),
+        ("boxes", boxes),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| Some((name, value?)))
+    .collect()
+}
+
 fn makes(plan: &Plan) -> String {
     let size = format!("{} x {} pixels", plan.width, plan.height);
     let from = match plan.task {
-        Task::TextToVideo => "text",
+        Task::TextToVideo => "noise",
         Task::ImageToVideo => "a picture",
     };
     match plan.frames {

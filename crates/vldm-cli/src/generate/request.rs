@@ -2,21 +2,30 @@
 
 use std::path::PathBuf;
 
-use vldm::pipeline::{GenerateRequest, Task};
+use vldm::pipeline::{GenerateRequest, Task, Wishes};
 use vldm::sampler::SamplerConfig;
 use vldm::{Error, Result};
 
 use super::GenerateArgs;
+use crate::scene;
 
 /// The model that is used where none is named.
 const DEFAULT_MODEL: &str = "assets/default";
 
 impl GenerateArgs {
-    /// The request; what was not typed is left to the model.
-    pub(super) fn resolve(&self) -> Result<GenerateRequest> {
+    /// The request; what was not typed is left to the model, which calls the classes of boxes so.
+    pub(super) fn resolve(&self, classes: &[String]) -> Result<GenerateRequest> {
+        let scene = match &self.scene {
+            Some(path) => scene::read(path, classes)?,
+            None => Wishes::default(),
+        };
+        let mut labels = scene.labels;
+        labels.extend(self.label.iter().cloned());
         let request = GenerateRequest {
-            prompt: self.prompt.clone(),
-            negative_prompt: self.negative_prompt.clone(),
+            prompt: self.prompt.clone().or(scene.prompt),
+            negative_prompt: self.negative_prompt.clone().or(scene.negative_prompt),
+            labels,
+            boxes: scene.boxes,
             width: self.width,
             height: self.height,
             frames: self.frames,
@@ -31,7 +40,6 @@ impl GenerateArgs {
             decode_chunk: self.decode_chunk,
             attention_distance: self.attention_distance,
             tile: self.tile,
-            labels: self.label.iter().cloned().collect(),
         };
         request.validate()?;
         Ok(request)
@@ -50,8 +58,9 @@ impl GenerateArgs {
         }
     }
 
-    /// Refuses what belongs to another kind of model than this.
-    pub(super) fn check_task(&self, task: Task) -> Result<()> {
+    /// Refuses what belongs to another kind of model than this, and asks for what it needs;
+    /// `text_alone`: it reads no labels and no boxes.
+    pub(super) fn check_task(&self, task: Task, text_alone: bool) -> Result<()> {
         let (kind, advice, unread): (_, _, &[(&str, bool)]) = match task {
             Task::TextToVideo => (
                 "reads text",
@@ -68,6 +77,8 @@ impl GenerateArgs {
                 &[
                     ("--prompt", self.prompt.is_some()),
                     ("--negative-prompt", self.negative_prompt.is_some()),
+                    ("--label", !self.label.is_empty()),
+                    ("--scene", self.scene.is_some()),
                 ],
             ),
         };
@@ -77,7 +88,10 @@ impl GenerateArgs {
             )));
         }
         let (needed, given) = match task {
-            Task::TextToVideo => ("--prompt TEXT", self.prompt.is_some()),
+            Task::TextToVideo => (
+                "--prompt TEXT",
+                self.prompt.is_some() || self.scene.is_some() || !text_alone,
+            ),
             Task::ImageToVideo => ("--image FILE", self.image.is_some()),
         };
         match given {
@@ -133,7 +147,7 @@ mod tests {
     }
 
     fn resolve(line: &str) -> Result<GenerateRequest> {
-        args(line).expect("grammatical").resolve()
+        args(line).expect("grammatical").resolve(&[])
     }
 
     #[test]
@@ -168,6 +182,7 @@ mod tests {
             attention_distance: Some(4),
             tile: Some(32),
             labels: [("night".to_owned(), 1)].into(),
+            boxes: Vec::new(),
         };
         assert_eq!(resolve(line).expect("resolves"), expected);
     }
@@ -211,7 +226,7 @@ mod tests {
     #[test]
     fn each_task_has_its_own_inputs() {
         let check = |line, task, expected: Option<&str>| {
-            let message = args(line).expect("grammatical").check_task(task);
+            let message = args(line).expect("grammatical").check_task(task, true);
             let message = message.err().map(|error| error.to_string());
             match expected {
                 None => assert_eq!(message, None, "{line}"),

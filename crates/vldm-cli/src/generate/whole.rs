@@ -83,7 +83,7 @@ pub(super) fn run(args: &GenerateArgs, stack: &StackDescription) -> anyhow::Resu
 }
 
 fn plan(args: &GenerateArgs, stack: &StackDescription) -> anyhow::Result<ClipPlan> {
-    let request = args.resolve()?;
+    let request = args.resolve(stack.box_classes())?;
     let last = args.until.map(|until| match until {
         Until::KeyFrames => LastStage::KeyFrames,
         Until::Interpolation => LastStage::Interpolation,

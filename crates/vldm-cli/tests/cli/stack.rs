@@ -149,6 +149,47 @@ fn single_stages_take_the_user_s_own_clips() {
 }
 
 #[test]
+fn pictures_obey_labels_and_boxes_without_a_stack() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let scene = r#"{"boxes": [{"x0": 0.4, "y0": 0.5, "x1": 0.6, "y1": 0.7, "class": 1}]}"#;
+    std::fs::write(folder.path().join("scene.json"), scene).expect("written");
+    let picture = |model: &str, more: &[&str], name: &str| {
+        ok(program(folder.path())
+            .args(["generate", "--model", model, "--steps", "2", "-o", name])
+            .args(more));
+        vldm_media::read_image(folder.path().join(name)).expect("a picture")
+    };
+    let day = picture("tiny-driving", &["--label", "night=0"], "day.png");
+    let night = picture("tiny-driving", &["--label", "night=1"], "night.png");
+    assert_ne!(day, night);
+    let scene = ["--scene", "scene.json"];
+    let cars = picture("tiny-driving-boxes", &scene, "cars.png");
+    assert_ne!(cars, picture("tiny-driving-boxes", &[], "none.png"));
+    let refused = |arguments: &[&str], expected: &str| {
+        let ran = ran(program(folder.path()).arg("generate").args(arguments));
+        assert_eq!(ran.status, 2);
+        assert!(ran.stderr.contains(expected), "{}", ran.stderr);
+    };
+    refused(
+        &["--model", "tiny-driving", "--scene", "scene.json"],
+        "reads no boxes",
+    );
+    refused(
+        &["--model", "tiny-driving", "-p", "a road"],
+        "reads no text",
+    );
+    refused(
+        &[
+            "--model",
+            "tiny-stack-text-to-video",
+            "--scene",
+            "scene.json",
+        ],
+        "in one frame",
+    );
+}
+
+#[test]
 fn what_is_missing_is_named() {
     let folder = tempfile::tempdir().expect("a folder");
     driving(folder.path());

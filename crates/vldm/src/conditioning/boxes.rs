@@ -100,15 +100,8 @@ impl BoxEncoderConfig {
         let mut coordinates = vec![0.0f32; frames.len() * self.max_boxes * 4];
         let mut classes = vec![self.classes as i64; frames.len() * self.max_boxes];
         for (number, boxes) in frames.iter().enumerate() {
-            if boxes.len() > self.max_boxes {
-                return Err(Error::Input(format!(
-                    "frame {number} has {} boxes, expected at most {}: leave out the smallest",
-                    boxes.len(),
-                    self.max_boxes
-                )));
-            }
+            self.check(boxes)?;
             for (index, object) in boxes.iter().enumerate() {
-                self.check(object)?;
                 let slot = number * self.max_boxes + index;
                 coordinates[4 * slot..4 * slot + 4]
                     .copy_from_slice(&[object.x0, object.y0, object.x1, object.y1]);
@@ -123,7 +116,22 @@ impl BoxEncoderConfig {
         })
     }
 
-    fn check(&self, object: &ObjectBox) -> Result<()> {
+    /// Checks that the boxes of a frame can be read.
+    ///
+    /// # Errors
+    /// As [`BoxEncoderConfig::batch`].
+    pub fn check(&self, boxes: &[ObjectBox]) -> Result<()> {
+        if boxes.len() > self.max_boxes {
+            return Err(Error::Input(format!(
+                "a frame has {} boxes, expected at most {}: leave out the smallest",
+                boxes.len(),
+                self.max_boxes
+            )));
+        }
+        boxes.iter().try_for_each(|object| self.check_one(object))
+    }
+
+    fn check_one(&self, object: &ObjectBox) -> Result<()> {
         let ObjectBox { x0, y0, x1, y1, .. } = *object;
         let inside = [x0, y0, x1, y1].iter().all(|c| (0.0..=1.0).contains(c));
         if !inside || x0 >= x1 || y0 >= y1 {

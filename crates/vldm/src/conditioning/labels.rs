@@ -65,29 +65,40 @@ impl LabelEncoderConfig {
     pub fn batch(&self, clips: &[Vec<Option<usize>>], device: &Device) -> Result<Tensor<2, Int>> {
         let mut indices = Vec::with_capacity(clips.len() * self.labels.len());
         for values in clips {
-            if values.len() != self.labels.len() {
-                return Err(Error::Input(format!(
-                    "got {} label values, expected {}: {}",
-                    values.len(),
-                    self.labels.len(),
-                    self.names().join(", ")
-                )));
-            }
+            self.check(values)?;
             for (value, label) in values.iter().zip(&self.labels) {
-                if let Some(value) = value
-                    && *value >= label.values
-                {
-                    return Err(Error::Input(format!(
-                        "label \"{}\" is {value}, expected at most {}",
-                        label.name,
-                        label.values - 1
-                    )));
-                }
                 indices.push(value.unwrap_or(label.values) as i64);
             }
         }
         let data = TensorData::new(indices, [clips.len(), self.labels.len()]);
         Ok(Tensor::from_data(data, device))
+    }
+
+    /// Checks one clip's values, one for each label.
+    ///
+    /// # Errors
+    /// As [`LabelEncoderConfig::batch`].
+    pub fn check(&self, values: &[Option<usize>]) -> Result<()> {
+        if values.len() != self.labels.len() {
+            return Err(Error::Input(format!(
+                "got {} label values, expected {}: {}",
+                values.len(),
+                self.labels.len(),
+                self.names().join(", ")
+            )));
+        }
+        let wrong = values.iter().zip(&self.labels).find_map(|(value, label)| {
+            let value = (*value)?;
+            (value >= label.values).then_some((label, value))
+        });
+        match wrong {
+            None => Ok(()),
+            Some((label, value)) => Err(Error::Input(format!(
+                "label \"{}\" is {value}, expected at most {}",
+                label.name,
+                label.values - 1
+            ))),
+        }
     }
 
     fn names(&self) -> Vec<&str> {

@@ -191,6 +191,13 @@ impl ModelDescription {
         Ok(description)
     }
 
+    /// What the classes of boxes are called; empty where it reads none, or they have no names.
+    #[must_use]
+    pub fn box_classes(&self) -> &[String] {
+        let boxes = self.conditions.as_ref().and_then(|all| all.boxes.as_ref());
+        boxes.map_or(&[], |boxes| boxes.class_names.as_slice())
+    }
+
     /// A preset's model with fresh weights from `seed`, for measuring and for trying things out.
     ///
     /// # Errors

@@ -3,8 +3,6 @@
 //! # Source
 //! Blattmann et al. 2023, section 3.3 and figure 5: key frames, two interpolations, decoder, upsampler.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 use vldm_media::Fps;
 
@@ -13,6 +11,7 @@ use super::memory::{decoder_activations, unet_activations};
 use super::request::GenerateRequest;
 use super::stack::{StackDescription, StageDescription};
 use super::upsample::UpsampleSettings;
+use super::wishes::Wishes;
 use crate::diffusion::Guidance;
 use crate::error::{Error, Result};
 use crate::preset::Stage;
@@ -39,11 +38,8 @@ pub enum LastStage {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ClipPlan {
     /// What is shown.
-    pub prompt: Option<String>,
-    /// What is not shown.
-    pub negative_prompt: Option<String>,
-    /// Labels by name.
-    pub labels: BTreeMap<String, usize>,
+    #[serde(flatten)]
+    pub wishes: Wishes,
     /// Where it ends.
     pub last: LastStage,
     /// Key frames that are generated.
@@ -104,6 +100,7 @@ impl ClipPlan {
         request.validate()?;
         let last = reached(stack, last)?;
         let key = stack.needed(Stage::KeyFrames)?;
+        request.wishes().check_for_clip(&key.model)?;
         let frames = Frames::of(stack, request, last)?;
         let upscale = match last {
             LastStage::Upsampler => stack.needed(Stage::Upsampler)?.config.upscale.unwrap_or(4),
@@ -117,9 +114,7 @@ impl ClipPlan {
             .or(usual.sampler)
             .or(noise.map(|noise| noise.sampler));
         let mut plan = Self {
-            prompt: request.prompt.clone(),
-            negative_prompt: request.negative_prompt.clone(),
-            labels: request.labels.clone(),
+            wishes: request.wishes(),
             last,
             key_frames: frames.key_frames,
             interpolations: frames.passes,
@@ -309,6 +304,9 @@ impl Frames {
         let interpolation = stack
             .stage(Stage::Interpolation)
             .filter(|_| last > LastStage::KeyFrames);
+        if let Some(stage) = interpolation {
+            request.wishes().check_for_clip(&stage.model)?;
+        }
         let (passes, factor) = match interpolation {
             None => (0, 1),
             Some(stage) => (

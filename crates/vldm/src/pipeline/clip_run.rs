@@ -14,7 +14,6 @@ use super::stack::{StackDescription, StageLoader};
 use super::stage::StageModel;
 use super::stage_run::{RunSettings, StageRun, Told, noise_of};
 use super::upsample::Upsampling;
-use super::wishes::Wishes;
 use crate::error::Result;
 use crate::model::VideoAutoencoder;
 use crate::preset::Stage;
@@ -84,7 +83,6 @@ pub struct FinishedClip {
 pub struct ClipRun<'s> {
     stack: &'s StackDescription,
     plan: ClipPlan,
-    wishes: Wishes,
     loader: StageLoader,
     clip: usize,
     phase: Phase,
@@ -134,12 +132,6 @@ impl<'s> ClipRun<'s> {
     ) -> Self {
         Self {
             stack,
-            wishes: Wishes {
-                prompt: plan.prompt.clone(),
-                negative_prompt: plan.negative_prompt.clone(),
-                labels: plan.labels.clone(),
-                boxes: Vec::new(),
-            },
             plan,
             loader: StageLoader::new(device, dtype),
             clip: 0,
@@ -172,7 +164,7 @@ impl<'s> ClipRun<'s> {
             clip: self.clip,
             stage,
             warnings: match self.clip {
-                0 if stage == Stage::KeyFrames => self.wishes.warnings(model),
+                0 if stage == Stage::KeyFrames => self.plan.wishes.warnings(model),
                 _ => Vec::new(),
             },
         }
@@ -180,12 +172,13 @@ impl<'s> ClipRun<'s> {
 
     fn begin(&mut self) -> Result<(ClipProgress, Phase)> {
         let stage = self.load(Stage::KeyFrames)?;
-        let tokens = self.wishes.encode(&stage)?;
+        let tokens = self.plan.wishes.encode(&stage)?;
         let factor = stage.autoencoder.as_ref().map_or(1, |a| a.config.factor());
         let [width, height] = self.plan.base_size.map(|side| side / factor);
         let shape = [1, self.plan.key_frames, stage.channels, height, width];
         let distance = self.plan.attention_distance;
-        let told = Told::words(&stage, &tokens, shape).map(|told| told.max_distance = distance);
+        let told =
+            Told::words(&tokens, shape, &stage.device).map(|told| told.max_distance = distance);
         let settings = RunSettings {
             sampler: self.plan.sampler,
             steps: self.plan.steps,
@@ -225,7 +218,7 @@ impl<'s> ClipRun<'s> {
         let needed = (self.plan.frames - 1).div_ceil(self.plan.stride()) + 1;
         let latents = latents.narrow(1, 0, needed.max(2).min(self.plan.key_frames));
         let stage = self.load(Stage::Interpolation)?;
-        let tokens = self.wishes.encode(&stage)?;
+        let tokens = self.plan.wishes.encode(&stage)?;
         let regimes = (0..self.plan.interpolations).collect();
         let which = (regimes, self.seed(), 0);
         let passes = Passes::new(&stage, latents, tokens, which)?;
@@ -307,7 +300,7 @@ impl<'s> ClipRun<'s> {
         pixels: Tensor<4>,
     ) -> Result<(ClipProgress, Phase)> {
         let stage = self.load(Stage::Upsampler)?;
-        let wishes = self.wishes.known_to(&stage);
+        let wishes = self.plan.wishes.known_to(&stage);
         let tokens = wishes.encode(&stage)?;
         let low = pixels.unsqueeze_dim(0);
         let run = Upsampling::new(&stage, low, tokens, (self.seed(), self.plan.upsample))?;

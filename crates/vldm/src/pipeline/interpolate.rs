@@ -104,7 +104,7 @@ impl Interpolation {
             .map(|frame| frame % frames == 0 || (frame + 1) % frames == 0)
             .collect();
         let rate = self.rate(stage, count);
-        let told = Told::words(stage, &self.tokens, shape)
+        let told = Told::words(&self.tokens, shape, &stage.device)
             .with_frames(Tensor::cat(windows, 0), &given, &self.settings.guidance)
             .map(|example| example.temporal_context = rate.clone());
         let noise = SampleNoise {

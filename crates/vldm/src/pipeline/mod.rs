@@ -10,6 +10,7 @@ mod clip_run;
 mod decode;
 mod edit;
 mod generation;
+mod image_to_video;
 mod inputs;
 mod interpolate;
 mod memory;

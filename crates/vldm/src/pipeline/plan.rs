@@ -5,6 +5,7 @@ use vldm_media::Fps;
 
 use super::memory::{MemoryEstimate, decoder_activations, unet_activations};
 use super::request::GenerateRequest;
+use super::wishes::Wishes;
 use crate::diffusion::{Guidance, NoiseSchedule, StepPlan};
 use crate::error::{Error, Result};
 use crate::model::{
@@ -16,7 +17,7 @@ use crate::sampler::SamplerConfig;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Task {
-    /// Text to a picture, or to a clip with temporal layers.
+    /// Words, labels or boxes to a picture; with temporal layers, words and labels to a clip.
     TextToVideo,
     /// A picture to a clip (Stable Video Diffusion).
     ImageToVideo,
@@ -27,10 +28,9 @@ pub enum Task {
 pub struct Plan {
     /// What the model makes.
     pub task: Task,
-    /// What is shown, where the model reads text.
-    pub prompt: String,
-    /// What is not shown.
-    pub negative_prompt: String,
+    /// What is shown, where the model starts from no picture.
+    #[serde(flatten)]
+    pub wishes: Wishes,
     /// Pixels.
     pub width: usize,
     /// Pixels.
@@ -96,6 +96,7 @@ impl Plan {
         request.validate()?;
         let parts = Parts::of(description, added_temporal)?;
         let frames = parts.frames(request)?;
+        parts.check_wishes(description, request, frames)?;
         let (width, height) = parts.size(request)?;
         let factor = parts.autoencoder.config.factor();
         let latent = [height / factor, width / factor];
@@ -119,8 +120,7 @@ impl Plan {
         };
         Ok(Self {
             task: parts.task,
-            prompt: request.prompt.clone().unwrap_or_default(),
-            negative_prompt: request.negative_prompt.clone().unwrap_or_default(),
+            wishes: request.wishes(),
             width,
             height,
             frames,
@@ -164,14 +164,17 @@ impl<'a> Parts<'a> {
         let latents = autoencoder.config.latent_channels;
         let channels = unet.config.in_channels;
         let has_picture = description.image_encoder.is_some();
+        let reads = description.text_encoder.is_some() || description.conditions.is_some();
+        let told = reads || unet.config.context_width.is_none();
         let task = if has_picture && channels == 2 * latents {
             Task::ImageToVideo
-        } else if description.text_encoder.is_some() && channels == latents {
+        } else if told && channels == latents {
             Task::TextToVideo
         } else {
             return Err(Error::Input(format!(
                 "{} ({}): a U-Net of {channels} input channels for latents of {latents} is neither \
-                 a text-to-image model nor Stable Video Diffusion, which `generate` runs",
+                 that of an image model whose conditions vldm reads nor Stable Video Diffusion's, \
+                 which `generate` runs",
                 description.path.display(),
                 description.kind
             )));
@@ -186,6 +189,19 @@ impl<'a> Parts<'a> {
             task,
             temporal,
         })
+    }
+
+    fn check_wishes(
+        &self,
+        model: &ModelDescription,
+        request: &GenerateRequest,
+        frames: usize,
+    ) -> Result<()> {
+        match (self.task, frames) {
+            (Task::ImageToVideo, _) => Ok(()),
+            (Task::TextToVideo, 1) => request.wishes().check(model),
+            (Task::TextToVideo, _) => request.wishes().check_for_clip(model),
+        }
     }
 
     fn guidance(&self, request: &GenerateRequest) -> Guidance {

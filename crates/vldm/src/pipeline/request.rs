@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use vldm_media::Fps;
 
+use super::wishes::Wishes;
+use crate::conditioning::boxes::ObjectBox;
 use crate::diffusion::Guidance;
 use crate::error::{Error, Result};
 use crate::sampler::SamplerConfig;
@@ -46,6 +48,8 @@ pub struct GenerateRequest {
     pub attention_distance: Option<usize>,
     /// Labels by name.
     pub labels: BTreeMap<String, usize>,
+    /// Boxes on the frame; pictures only.
+    pub boxes: Vec<ObjectBox>,
     /// Side of the tiles in which a clip is upsampled, in pixels of the small clip.
     pub tile: Option<usize>,
 }
@@ -69,12 +73,24 @@ impl Default for GenerateRequest {
             decode_chunk: None,
             attention_distance: None,
             labels: BTreeMap::new(),
+            boxes: Vec::new(),
             tile: None,
         }
     }
 }
 
 impl GenerateRequest {
+    /// What it should show.
+    #[must_use]
+    pub fn wishes(&self) -> Wishes {
+        Wishes {
+            prompt: self.prompt.clone(),
+            negative_prompt: self.negative_prompt.clone(),
+            labels: self.labels.clone(),
+            boxes: self.boxes.clone(),
+        }
+    }
+
     /// Refuses what no model can do.
     ///
     /// # Errors

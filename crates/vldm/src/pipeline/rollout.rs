@@ -11,7 +11,7 @@ use vldm_media::{Filter, Frame};
 
 use super::passes::{PassStep, Passes};
 use super::picture::frame_to_pixels;
-use super::stack::{StackDescription, StageLoader};
+use super::stack::{StackDescription, StageDescription, StageLoader};
 use super::stage::StageModel;
 use super::stage_run::{RunSettings, StageRun, Told, noise_of};
 use super::wishes::{WishTokens, Wishes};
@@ -35,6 +35,25 @@ pub struct RolloutRequest {
     pub start_seed: u64,
     /// The seed of everything that follows it.
     pub seed: u64,
+}
+
+impl RolloutRequest {
+    /// Checks the wishes against every model of the stack that will read them; `generated`: the first
+    /// frame is to be made from them.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when a stage is missing, or does not know the wishes.
+    pub fn check(&self, stack: &StackDescription, generated: bool) -> Result<()> {
+        if generated {
+            let first = first_frame_stage(stack, &self.wishes)?;
+            self.wishes.check(&first.model)?;
+        }
+        let later = self.wishes.without_boxes();
+        for stage in [Stage::Prediction, Stage::Interpolation] {
+            later.check(&stack.needed(stage)?.model)?;
+        }
+        Ok(())
+    }
 }
 
 /// One segment: what a rollout yields, and what it goes on from after an interruption.
@@ -113,11 +132,7 @@ impl Rollout {
         let mut loader = StageLoader::new(device, dtype);
         let prediction = loader.load(stack.needed(Stage::Prediction)?)?;
         let interpolation = loader.load(stack.needed(Stage::Interpolation)?)?;
-        // A box stands where it is on the first frame only.
-        let wishes = Wishes {
-            boxes: Vec::new(),
-            ..request.wishes.clone()
-        };
+        let wishes = request.wishes.without_boxes();
         let tokens = [wishes.encode(&prediction)?, wishes.encode(&interpolation)?];
         let window = prediction.config.usual.frames.unwrap_or(8);
         if window <= GIVEN {
@@ -172,7 +187,7 @@ impl Rollout {
         let clean = Tensor::cat(vec![last, blank], 1);
         let mask: Vec<bool> = (0..self.window).map(|frame| frame < given).collect();
         let settings = RunSettings::of(&self.prediction);
-        let told = Told::words(&self.prediction, &self.tokens[0], clean.dims()).with_frames(
+        let told = Told::words(&self.tokens[0], clean.dims(), &clean.device()).with_frames(
             clean,
             &mask,
             &settings.guidance,
@@ -333,11 +348,7 @@ pub fn first_frame(
     request: &RolloutRequest,
     (device, dtype): (Device, DType),
 ) -> Result<Tensor<5>> {
-    let boxes = !request.wishes.boxes.is_empty();
-    let description = match (boxes, stack.stage(Stage::Boxes)) {
-        (true, Some(description)) => description,
-        _ => stack.needed(Stage::Image)?,
-    };
+    let description = first_frame_stage(stack, &request.wishes)?;
     let mut stage = StageLoader::new(device, dtype).load(description)?;
     stage.networks.temporal = None;
     let tokens = request.wishes.encode(&stage)?;
@@ -345,13 +356,24 @@ pub fn first_frame(
     let factor = description.factor();
     let side = |side: Option<usize>| side.unwrap_or(64) / factor;
     let shape = [1, 1, stage.channels, side(usual.height), side(usual.width)];
-    let told = Told::words(&stage, &tokens, shape);
+    let told = Told::words(&tokens, shape, &stage.device);
     let noise = noise_of(request.start_seed, NoiseStage::Image);
     let mut run = StageRun::new(&stage, told, &RunSettings::of(&stage), noise)?;
     while let Some(progress) = run.advance(&stage) {
         progress?;
     }
     run.finish()
+}
+
+/// Which stage makes a first frame: where boxes are wished for, the one that reads them.
+fn first_frame_stage<'s>(
+    stack: &'s StackDescription,
+    wishes: &Wishes,
+) -> Result<&'s StageDescription> {
+    match (wishes.boxes.is_empty(), stack.stage(Stage::Boxes)) {
+        (false, Some(description)) => Ok(description),
+        _ => stack.needed(Stage::Image),
+    }
 }
 
 /// The first frame of a rollout, from a picture.

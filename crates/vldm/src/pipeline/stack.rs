@@ -113,16 +113,9 @@ impl StackDescription {
     pub fn box_classes(&self) -> &[String] {
         [Stage::Boxes, Stage::Image]
             .iter()
-            .filter_map(|stage| {
-                self.stage(*stage)?
-                    .model
-                    .conditions
-                    .as_ref()?
-                    .boxes
-                    .as_ref()
-            })
-            .map(|boxes| boxes.class_names.as_slice())
-            .next()
+            .filter_map(|stage| self.stage(*stage))
+            .map(|stage| stage.model.box_classes())
+            .find(|names| !names.is_empty())
             .unwrap_or_default()
     }
 

@@ -1,13 +1,13 @@
 //! A sampling run of one stage: examples for both branches of guidance, and latents on their way.
 
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 
 use super::stage::StageModel;
 use super::wishes::WishTokens;
 use crate::diffusion::{Guidance, NoiseLevel};
 use crate::error::{Error, Result};
 use crate::rng::{Draw, Stage as NoiseStage};
-use crate::sampler::{Progress, SampleNoise, SamplerConfig, SamplingState};
+use crate::sampler::{Progress, SampleNoise, SamplerConfig, SamplingState, StepNoise};
 use crate::train::{Augmentation, Example, Given, TemporalWords};
 
 /// How a stage is run.
@@ -38,8 +38,8 @@ pub(crate) struct Told {
 
 impl Told {
     /// Words alone; nothing is given. `shape` is that of the latents.
-    pub(crate) fn words(stage: &StageModel, tokens: &WishTokens, shape: [usize; 5]) -> Self {
-        let blank = Tensor::zeros(shape, &stage.device);
+    pub(crate) fn words(tokens: &WishTokens, shape: [usize; 5], device: &Device) -> Self {
+        let blank = Tensor::zeros(shape, device);
         let told = |tokens| Example {
             clean: blank.clone(),
             noise: blank.clone(),
@@ -116,7 +116,7 @@ pub(crate) struct StageRun {
     told: Told,
     guidance: Guidance,
     state: SamplingState,
-    noise: SampleNoise,
+    noise: Box<dyn StepNoise>,
     /// The latents after the last step that was taken.
     latents: Option<Tensor<5>>,
 }
@@ -131,6 +131,17 @@ impl StageRun {
     ) -> Result<Self> {
         let shape = told.wanted.clean.dims();
         let initial = noise.tensor(Draw::Initial, shape, &stage.device)?;
+        Self::from_noise(stage, told, settings, (initial, Box::new(noise)))
+    }
+
+    /// A run from given noise, `[batch, frames, channels, height, width]`, and with given noise in
+    /// its steps.
+    pub(crate) fn from_noise(
+        stage: &StageModel,
+        told: Told,
+        settings: &RunSettings,
+        (initial, noise): (Tensor<5>, Box<dyn StepNoise>),
+    ) -> Result<Self> {
         let plan = stage.levels(settings.sampler, settings.steps)?;
         Ok(Self {
             told,
@@ -145,7 +156,7 @@ impl StageRun {
     pub(crate) fn advance(&mut self, stage: &StageModel) -> Option<Result<Progress>> {
         let (told, guidance) = (&self.told, &self.guidance);
         let denoiser = |x: Tensor<5>, level: NoiseLevel| guided(stage, told, guidance, (x, level));
-        let progress = self.state.advance(&denoiser, &mut self.noise)?;
+        let progress = self.state.advance(&denoiser, self.noise.as_mut())?;
         if let Ok(progress) = &progress {
             self.latents = Some(progress.latents());
         }

@@ -192,6 +192,7 @@ impl Asked<'_> {
                 levels: self.augmentation.levels.clone(),
             },
         };
-        Told::words(stage, self.tokens, shape).map(|example| example.low = Some(low.clone()))
+        Told::words(self.tokens, shape, &stage.device)
+            .map(|example| example.low = Some(low.clone()))
     }
 }

@@ -7,7 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::stage::StageModel;
 use crate::conditioning::boxes::ObjectBox;
+use crate::conditioning::encoders::ConditionEncodersConfig;
+use crate::conditioning::labels::LabelEncoderConfig;
 use crate::error::{Error, Result};
+use crate::model::ModelDescription;
 use crate::text::{Tokenizer, input_ids};
 use crate::train::Words;
 use crate::train::denoising::tokens;
@@ -71,12 +74,45 @@ pub(crate) fn unread(tokenizer: &Tokenizer, texts: [&str; 2]) -> Vec<String> {
 }
 
 impl Wishes {
+    /// Checks the wishes against what a model reads.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for text, labels or boxes that the model does not know.
+    pub fn check(&self, model: &ModelDescription) -> Result<()> {
+        let conditions = model.conditions.clone().unwrap_or_default();
+        self.check_readable(&conditions, model.text_encoder.is_some())
+    }
+
+    /// The same for a whole clip, of which boxes say nothing.
+    ///
+    /// # Errors
+    /// As [`Wishes::check`], and where there are boxes.
+    pub fn check_for_clip(&self, model: &ModelDescription) -> Result<()> {
+        if !self.boxes.is_empty() {
+            return Err(Error::Input(
+                "boxes say where things stand in one frame: ask for a picture (`--frames 1`), or roll \
+                 out what follows it with `vldm drive --scene`"
+                    .into(),
+            ));
+        }
+        self.check(model)
+    }
+
+    /// The same wishes without boxes, which stand where they are on a first frame only.
+    #[must_use]
+    pub fn without_boxes(&self) -> Self {
+        Self {
+            boxes: Vec::new(),
+            ..self.clone()
+        }
+    }
+
     /// Checks the wishes against what a stage reads, and encodes them.
     ///
     /// # Errors
-    /// [`Error::Input`] for labels or boxes that the stage does not know.
+    /// As [`Wishes::check`].
     pub(crate) fn encode(&self, stage: &StageModel) -> Result<WishTokens> {
-        self.check(stage)?;
+        self.check_readable(&stage.conditions, stage.tokenizer.is_some())?;
         let wanted = self.words(stage)?;
         let open = Wishes {
             prompt: self.negative_prompt.clone(),
@@ -121,18 +157,12 @@ impl Wishes {
         }
     }
 
-    fn check(&self, stage: &StageModel) -> Result<()> {
-        let known: Vec<&str> = stage
-            .conditions
-            .labels
-            .as_ref()
-            .map(|config| config.labels.iter().map(|l| l.name.as_str()).collect())
-            .unwrap_or_default();
-        if let Some(name) = self
-            .labels
-            .keys()
-            .find(|name| !known.contains(&name.as_str()))
-        {
+    fn check_readable(&self, reads: &ConditionEncodersConfig, text: bool) -> Result<()> {
+        let labels = reads.labels.as_ref().map(|config| config.labels.as_slice());
+        let known = labels.unwrap_or_default();
+        let unknown = |name: &&String| known.iter().all(|label| label.name != **name);
+        if let Some(name) = self.labels.keys().find(unknown) {
+            let known: Vec<&str> = known.iter().map(|label| label.name.as_str()).collect();
             return Err(Error::Input(format!(
                 "the model knows no label \"{name}\"; expected {}",
                 match known.as_slice() {
@@ -141,18 +171,31 @@ impl Wishes {
                 }
             )));
         }
-        if !self.boxes.is_empty() && stage.conditions.boxes.is_none() {
-            return Err(Error::Input(
-                "the model reads no boxes: choose a stack with an image model that does".into(),
-            ));
+        if let Some(config) = &reads.labels {
+            config.check(&self.label_values(config))?;
         }
-        if self.prompt.is_some() && stage.tokenizer.is_none() {
+        match &reads.boxes {
+            Some(config) => config.check(&self.boxes)?,
+            None if self.boxes.is_empty() => {}
+            None => {
+                return Err(Error::Input(
+                    "the model reads no boxes: choose one that does".into(),
+                ));
+            }
+        }
+        if (self.prompt.is_some() || self.negative_prompt.is_some()) && !text {
             return Err(Error::Input(
                 "the model reads no text: leave out the prompt, and say what you want by labels"
                     .into(),
             ));
         }
         Ok(())
+    }
+
+    fn label_values(&self, config: &LabelEncoderConfig) -> Vec<Option<usize>> {
+        let value = |name: &String| self.labels.get(name).copied();
+        let values = config.labels.iter().map(|label| value(&label.name));
+        values.collect()
     }
 
     /// In the order in which training lays the tokens.
@@ -164,9 +207,8 @@ impl Wishes {
             all.push(Words::Text(input_ids(&[tokenizer.encode(text)], device)?));
         }
         if let Some(config) = &stage.conditions.labels {
-            let value = |name: &String| self.labels.get(name).copied();
-            let values = config.labels.iter().map(|label| value(&label.name));
-            all.push(Words::Labels(config.batch(&[values.collect()], device)?));
+            let values = self.label_values(config);
+            all.push(Words::Labels(config.batch(&[values], device)?));
         }
         if let Some(config) = &stage.conditions.boxes {
             let boxes = std::slice::from_ref(&self.boxes);

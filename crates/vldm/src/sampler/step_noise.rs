@@ -10,7 +10,7 @@ use crate::rng::{Draw, NoiseKey, Stage};
 use crate::{Error, Result};
 
 /// A source of the noise that stochastic samplers add.
-pub trait StepNoise {
+pub trait StepNoise: std::fmt::Debug {
     /// Unit-variance noise for the step of this index; shape, device and type of `like`.
     ///
     /// # Errors

@@ -76,6 +76,17 @@ pub struct Clips {
     pub posterior_noise: Option<Tensor<4>>,
 }
 
+impl Clips {
+    /// The same with the posterior's mode for latents: nothing is left to chance.
+    #[must_use]
+    pub fn at_mode(self) -> Self {
+        Self {
+            posterior_noise: None,
+            ..self
+        }
+    }
+}
+
 /// Which of the two it is: how the latents are made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AdversarialStage {

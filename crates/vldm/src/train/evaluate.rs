@@ -2,7 +2,7 @@
 
 use burn::tensor::{DType, Tensor};
 
-use super::adversarial::{AdversarialStage, Clips, made_clips};
+use super::adversarial::{AdversarialStage, made_clips};
 use super::denoising::predict;
 use super::draws::Draws;
 use super::networks::Networks;
@@ -144,10 +144,7 @@ impl HeldOut {
     ) -> Result<f64> {
         let mut total = 0.0;
         for batch in 0..self.batches.len() {
-            let clips = Clips {
-                posterior_noise: None,
-                ..preparation.clips(&self.drawn(batch))?
-            };
+            let clips = preparation.clips(&self.drawn(batch))?.at_mode();
             let truth: Tensor<5> = clips.pixels.clone();
             let made = made_clips(networks, &clips, stage)?.cast(DType::F32);
             let error: f32 = (made - truth).abs().mean().into_scalar();

@@ -3,7 +3,7 @@
 use burn::tensor::{DType, Tensor};
 use vldm_media::{Clip, Fps};
 
-use super::adversarial::{AdversarialStage, Clips, made_clips};
+use super::adversarial::{AdversarialStage, made_clips};
 use super::denoising::network_input;
 use super::example::Example;
 use super::networks::Networks;
@@ -41,10 +41,7 @@ pub(crate) fn reconstructed_clips(
     networks: &Networks,
     (drawn, stage): (&[Drawn], AdversarialStage),
 ) -> Result<Vec<Clip>> {
-    let truth = Clips {
-        posterior_noise: None,
-        ..preparation.clips(drawn)?
-    };
+    let truth = preparation.clips(drawn)?.at_mode();
     let made = made_clips(networks, &truth, stage)?.cast(DType::F32);
     let rates = drawn.iter().map(|(sample, _)| sample.fps);
     clips(&Tensor::cat(vec![truth.pixels, made], 3), rates)

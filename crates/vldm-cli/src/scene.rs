@@ -1,4 +1,4 @@
-//! Scene files: what a first frame should show, as a person writes it down.
+//! Scene files: what a frame should show, as a person writes it down.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -43,7 +43,7 @@ impl Default for Class {
 }
 
 /// Reads a scene for a model that calls its classes so.
-pub(super) fn read(path: &Path, classes: &[String]) -> Result<Wishes, Error> {
+pub(crate) fn read(path: &Path, classes: &[String]) -> Result<Wishes, Error> {
     let wrong = |what: String| Error::Input(format!("{}: {what}", path.display()));
     let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
     let scene: Scene = serde_json::from_str(&text).map_err(|error| {
