@@ -6,6 +6,7 @@
 mod bench;
 mod bytes;
 mod cli;
+mod clips_name;
 mod compute;
 mod data;
 mod device;
@@ -17,6 +18,7 @@ mod generate;
 mod interrupt;
 mod model;
 mod output;
+mod plan_table;
 mod progress;
 mod scene;
 mod terminal;

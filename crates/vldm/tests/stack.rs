@@ -5,8 +5,8 @@ use vldm::conditioning::boxes::ObjectBox;
 use vldm::model::LoadSettings;
 use vldm::pipeline::{
     ClipPlan, ClipProgress, ClipRun, FinishedClip, GenerateRequest, Generation, GivenTensors,
-    LastStage, Plan, Progress, Rollout, RolloutFolder, RolloutProgress, RolloutRequest, Segment,
-    StackDescription, Wishes, first_frame, given_after,
+    LastStage, Plan, Progress, Rollout, RolloutFolder, RolloutPlan, RolloutProgress,
+    RolloutRequest, Segment, StackDescription, Wishes, first_frame, given_after,
 };
 use vldm::preset::{Preset, Stage};
 
@@ -119,6 +119,26 @@ fn rollout_request() -> RolloutRequest {
         start_seed: 1,
         seed: 2,
     }
+}
+
+#[test]
+fn a_longer_rollout_takes_more_segments_and_no_more_memory() {
+    let stack = stack("tiny-stack-driving");
+    let plan = |seconds| {
+        let request = RolloutRequest {
+            seconds,
+            ..rollout_request()
+        };
+        RolloutPlan::new(&stack, &request, (14, 4)).expect("a plan")
+    };
+    let (short, long) = (plan(5.0), plan(300.0));
+    assert_eq!((short.frames, short.segments), (150, 2));
+    // Ten key frames in the first window, eight new ones in every other, and sixteen frames from one to
+    // the next.
+    assert_eq!((long.frames, long.segments), (9000, 71));
+    assert_eq!(short.memory, long.memory);
+    let calls = |plan: &RolloutPlan| plan.network_frames[1].1;
+    assert_eq!(2 * calls(&long), 71 * calls(&short));
 }
 
 fn segments(stack: &StackDescription, given: Tensor<5>, next: usize) -> Vec<Segment> {

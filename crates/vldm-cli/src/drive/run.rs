@@ -6,14 +6,15 @@ use burn::tensor::{DType, Device, Tensor};
 use serde_json::json;
 use vldm::metrics::SegmentMeter;
 use vldm::pipeline::{
-    Rollout, RolloutFolder, RolloutProgress, RolloutRequest, Segment, StackDescription,
-    StreamDecoder, first_frame, first_frame_of, given_after, pixels_to_frame, rollout_frames,
+    Rollout, RolloutFolder, RolloutPlan, RolloutProgress, RolloutRequest, Segment,
+    StackDescription, StreamDecoder, first_frame, first_frame_of, given_after, pixels_to_frame,
 };
-use vldm_media::{ClipWriter, Fps, Frame, Info, WriteOptions};
+use vldm_media::{ClipWriter, Frame, Info, WriteOptions};
 
 use super::{DriveArgs, drift_report, side_by_side};
 use crate::interrupt::Interrupt;
 use crate::output::Outputs;
+use crate::plan_table::{costs, table};
 use crate::progress::Bar;
 use crate::terminal::say;
 
@@ -24,10 +25,7 @@ pub(super) struct Job<'a> {
     stack: &'a StackDescription,
     requests: &'a [RolloutRequest],
     outputs: &'a Outputs,
-    fps: Fps,
-    frames: usize,
-    /// Width and height in pixels.
-    size: (u32, u32),
+    plan: RolloutPlan,
 }
 
 impl<'a> Job<'a> {
@@ -38,50 +36,57 @@ impl<'a> Job<'a> {
         requests: &'a [RolloutRequest],
         outputs: &'a Outputs,
     ) -> anyhow::Result<Self> {
-        let (rate, frames) = rollout_frames(&requests[0], stack)?;
-        let usual = &stack.needed(vldm::preset::Stage::Prediction)?.config.usual;
-        let side = |side: Option<usize>| side.unwrap_or(64) as u32;
+        let bytes = args.compute.dtype().size() as u64;
         let job = Self {
             args,
             stack,
             requests,
             outputs,
-            fps: Fps::from_f64(rate)?,
-            frames,
-            size: (side(usual.width), side(usual.height)),
+            plan: RolloutPlan::new(stack, &requests[0], (args.decode_chunk, bytes))?,
         };
+        let (width, height) = job.size();
         outputs.check(&Info {
-            width: job.size.0,
-            height: job.size.1,
-            num_frames: frames,
-            fps: job.fps,
+            width,
+            height,
+            num_frames: job.plan.frames,
+            fps: job.plan.fps,
         })?;
         Ok(job)
     }
 
+    fn size(&self) -> (u32, u32) {
+        let [width, height] = self.plan.size;
+        (width as u32, height as u32)
+    }
+
     /// What would be done.
-    pub(super) fn as_table(&self) -> anyhow::Result<String> {
-        let paths: Vec<String> = self
-            .outputs
-            .paths()
-            .iter()
-            .map(|p| p.display().to_string())
-            .collect();
-        Ok(format!(
-            "stack               {}\nmakes               {} of {} frames of {} x {} pixels at {} per second \
-             ({:.2} s)\noutput              {}",
-            self.stack.path.display(),
-            match self.requests.len() {
-                1 => "a rollout".to_owned(),
-                count => format!("{count} rollouts"),
-            },
-            self.frames,
-            self.size.0,
-            self.size.1,
-            self.fps,
-            self.fps.seconds(self.frames),
-            paths.join(", ")
-        ))
+    pub(super) fn as_table(&self) -> String {
+        let plan = &self.plan;
+        let [width, height] = plan.size;
+        let rollouts = match self.requests.len() {
+            1 => "a rollout".to_owned(),
+            count => format!("{count} rollouts"),
+        };
+        let mut rows = vec![
+            ("stack", self.stack.path.display().to_string()),
+            (
+                "makes",
+                format!(
+                    "{rollouts} of {} frames of {width} x {height} pixels at {} per second ({:.2} s)",
+                    plan.frames,
+                    plan.fps,
+                    plan.fps.seconds(plan.frames)
+                ),
+            ),
+            (
+                "segments",
+                format!("{} of {} key frames", plan.segments, plan.window),
+            ),
+        ];
+        rows.extend(costs(&plan.network_frames, &plan.memory));
+        let paths = self.outputs.paths().iter();
+        rows.extend(paths.map(|path| ("output", path.display().to_string())));
+        table(&rows)
     }
 
     pub(super) fn run(&self) -> anyhow::Result<()> {
@@ -224,9 +229,11 @@ impl FrameWriter {
         };
         Ok(Self {
             decoder: StreamDecoder::new(job.stack, job.args.decode_chunk, onto)?,
-            writer: ClipWriter::create(path, job.size, job.fps, &options)?,
-            meter: SegmentMeter::new((drift_report::SECONDS * job.fps.as_f64()).round() as usize),
-            left: job.frames,
+            writer: ClipWriter::create(path, job.size(), job.plan.fps, &options)?,
+            meter: SegmentMeter::new(
+                (drift_report::SECONDS * job.plan.fps.as_f64()).round() as usize
+            ),
+            left: job.plan.frames,
         })
     }
 

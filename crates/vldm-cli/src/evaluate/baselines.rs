@@ -7,10 +7,11 @@ use vldm::data::Sample;
 use vldm::metrics::{FeatureNet, Spoiling, frechet};
 use vldm_media::Frame;
 
-use super::clips::{ClipsArgs, ClipsName, frames_of};
+use super::clips::{ClipsArgs, frames_of};
 use super::frechet::{header, resampling, row};
 use super::networks::FeaturesArgs;
 use super::report::{show, table};
+use crate::clips_name::ClipsName;
 use crate::compute::ComputeArgs;
 use crate::interrupt::Interrupt;
 use crate::progress::Bar;

@@ -5,9 +5,10 @@ use serde_json::json;
 use vldm::data::Sample;
 use vldm::metrics::{BoxScores, Detection, MATCH, Resampling, SEEN, compare, near};
 
-use super::clips::{ClipsArgs, ClipsName, lacks};
+use super::clips::{ClipsArgs, lacks};
 use super::networks::DetectorArgs;
 use super::report::{show, table, with_interval};
+use crate::clips_name::ClipsName;
 use crate::compute::ComputeArgs;
 use crate::interrupt::Interrupt;
 use crate::progress::Bar;

@@ -1,53 +1,18 @@
 //! The clips that are looked at: a folder, shards, one file, or worlds made on the spot.
 
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
-use std::str::FromStr;
+use std::path::Path;
 use std::sync::Arc;
 
 use clap::Args;
 use vldm::Error;
-use vldm::data::{ClipInfo, ClipSource, DataConfig, Fit, Placement, Sample, Window, WorldConfig};
+use vldm::data::{ClipInfo, ClipSource, Fit, Placement, Sample, Window};
 use vldm::metrics::SIZE;
 use vldm_media::{Filter, Fps, Frame, ReadOptions, resize_to_fill};
 
+use crate::clips_name::ClipsName;
 use crate::interrupt::Interrupt;
 use crate::progress::Bar;
-
-/// A set of clips by name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum ClipsName {
-    /// A folder, a .tar file or a clip.
-    Path(PathBuf),
-    /// Driving worlds of this seed.
-    World(u64),
-}
-
-impl FromStr for ClipsName {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.strip_prefix("world") {
-            Some("") => Ok(Self::World(0)),
-            Some(rest) if rest.starts_with(':') => {
-                let seed = rest[1..].parse();
-                Ok(Self::World(seed.map_err(|_| {
-                    format!("expected world:SEED with a whole number, not \"{text}\"")
-                })?))
-            }
-            _ => Ok(Self::Path(PathBuf::from(text))),
-        }
-    }
-}
-
-impl std::fmt::Display for ClipsName {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Path(path) => write!(f, "{}", path.display()),
-            Self::World(seed) => write!(f, "world:{seed}"),
-        }
-    }
-}
 
 /// How clips are read.
 #[derive(Debug, Args)]
@@ -109,22 +74,9 @@ impl ClipsArgs {
     }
 
     fn open(&self, name: &ClipsName) -> vldm::Result<Arc<dyn ClipSource>> {
-        match name {
-            ClipsName::World(seed) => {
-                let mut config = WorldConfig::new(self.count.get(), *seed);
-                let needed = self.frames.get() as f64 / self.fps;
-                config.seconds = config.seconds.max(needed.ceil() + 1.0);
-                DataConfig::World(config)
-            }
-            ClipsName::Path(path) if path.extension().is_some_and(|end| end == "tar") => {
-                DataConfig::Shards { path: path.clone() }
-            }
-            ClipsName::Path(path) => DataConfig::Folder {
-                path: path.clone(),
-                picture_fps: Fps::from_f64(self.fps).ok(),
-            },
-        }
-        .open()
+        let seconds = (self.frames.get() as f64 / self.fps).ceil() + 1.0;
+        let picture_fps = Fps::from_f64(self.fps).ok();
+        name.open(self.count.get(), (seconds, picture_fps))
     }
 }
 
@@ -179,19 +131,4 @@ pub(crate) fn lacks(name: &ClipsName, what: &str) -> Error {
         "{name}: no clip has {what}; they stand in a metadata.jsonl beside the clips, as `vldm data \
          world` writes it"
     ))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sets_by_name() {
-        let check = |text: &str, expected: ClipsName| assert_eq!(text.parse(), Ok(expected));
-        check("world", ClipsName::World(0));
-        check("world:7", ClipsName::World(7));
-        check("worlds", ClipsName::Path("worlds".into()));
-        check("./world", ClipsName::Path("./world".into()));
-        assert!("world:x".parse::<ClipsName>().is_err());
-    }
 }

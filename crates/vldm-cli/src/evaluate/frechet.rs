@@ -5,9 +5,10 @@ use serde_json::json;
 use vldm::data::Sample;
 use vldm::metrics::{FrechetDistance, Resampling, frechet};
 
-use super::clips::{ClipsArgs, ClipsName, frames_of};
+use super::clips::{ClipsArgs, frames_of};
 use super::networks::FeaturesArgs;
 use super::report::{show, table, with_interval};
+use crate::clips_name::ClipsName;
 use crate::compute::ComputeArgs;
 use crate::interrupt::Interrupt;
 use crate::progress::Bar;

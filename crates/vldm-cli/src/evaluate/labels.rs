@@ -5,9 +5,10 @@ use serde_json::json;
 use vldm::data::Sample;
 use vldm::metrics::{Detection, Estimate, Reading, Resampling, SEEN, spearman};
 
-use super::clips::{ClipsArgs, ClipsName, frames_of, lacks};
+use super::clips::{ClipsArgs, frames_of, lacks};
 use super::networks::{DetectorArgs, FeaturesArgs};
 use super::report::{show, table, with_interval};
+use crate::clips_name::ClipsName;
 use crate::compute::ComputeArgs;
 use crate::interrupt::Interrupt;
 use crate::progress::Bar;

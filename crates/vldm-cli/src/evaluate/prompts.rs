@@ -4,9 +4,10 @@ use clap::Args;
 use serde_json::json;
 use vldm::metrics::{Aspect, Detection, NEAR, Resampling, SEEN, named_score};
 
-use super::clips::{ClipsArgs, ClipsName, lacks};
+use super::clips::{ClipsArgs, lacks};
 use super::networks::DetectorArgs;
 use super::report::{show, table, with_interval};
+use crate::clips_name::ClipsName;
 use crate::compute::ComputeArgs;
 use crate::interrupt::Interrupt;
 use crate::progress::Bar;

@@ -10,6 +10,7 @@ use vldm::sampler::{SamplerConfig, all_samplers};
 use vldm_media::Fps;
 
 use crate::bytes::Bytes;
+use crate::clips_name::ClipsName;
 use crate::compute::{ComputeArgs, WeightsArgs};
 
 /// What to make, with which model, how, and where to put it.
@@ -68,6 +69,12 @@ pub(crate) struct GenerateArgs {
     /// prompt and the labels that are typed take the place of its own.
     #[arg(long, value_name = "FILE")]
     pub(crate) scene: Option<PathBuf>,
+
+    /// Make each of the `--count` samples like one clip of a set: with its caption, its labels and, of
+    /// pictures, its boxes, as far as the model reads them. The set is a folder or .tar file, as
+    /// training reads them, or world:SEED. A metadata.jsonl beside the samples says what they are.
+    #[arg(long, value_name = "CLIPS", conflicts_with_all = ["prompt", "label", "scene", "image"])]
+    pub(crate) like: Option<ClipsName>,
 
     /// How many samples to make.
     #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Size")]

@@ -1,6 +1,8 @@
-//! `--max-memory`: decode fewer frames at a time, or refuse and say what to reduce.
+//! `--max-memory`: decode fewer frames at a time, upsample in smaller tiles, or refuse and say what to
+//! reduce.
 
-use vldm::pipeline::{GenerateRequest, Plan};
+use vldm::pipeline::{ClipPlan, GenerateRequest, Plan, StageMemory};
+use vldm::preset::Stage;
 use vldm::{Error, Result};
 
 use crate::bytes::Bytes;
@@ -33,6 +35,59 @@ pub(super) fn plan_within(
             advice(&plan, budget)
         )));
     }
+}
+
+/// Sides of tiles are multiples of this many pixels of the small clip.
+const TILE_STEP: usize = 8;
+/// Smaller tiles would be nearly all overlap.
+const SMALLEST_TILE: usize = 32;
+
+/// The same for a whole stack. Where the user has not chosen them, the decoding chunk is halved and
+/// tiles are made smaller.
+pub(super) fn clip_within(
+    budget: Option<Bytes>,
+    mut request: GenerateRequest,
+    make_plan: impl Fn(&GenerateRequest) -> Result<ClipPlan>,
+) -> Result<ClipPlan> {
+    let (chunk_is_chosen, tile_is_chosen) =
+        (request.decode_chunk.is_some(), request.tile.is_some());
+    loop {
+        let plan = make_plan(&request)?;
+        let Some(Bytes(budget)) = budget else {
+            return Ok(plan);
+        };
+        let over = |need: &&StageMemory| need.weights + need.activations > budget;
+        let Some(need) = plan.memory.iter().find(over) else {
+            return Ok(plan);
+        };
+        let tile = smaller_tile(&plan);
+        match need.stage {
+            Stage::Decoder if !chunk_is_chosen && plan.decode_chunk > 1 => {
+                request.decode_chunk = Some(plan.decode_chunk / 2);
+            }
+            Stage::Upsampler if !tile_is_chosen && tile >= SMALLEST_TILE => {
+                request.tile = Some(tile);
+            }
+            stage => {
+                return Err(Error::Input(format!(
+                    "{} is expected to take {}, {} of it for weights, --max-memory allows {}: ask for a \
+                     smaller --tile, --decode-chunk, --width and --height, fewer --frames, or --dtype \
+                     bf16",
+                    stage.title(),
+                    Bytes(need.weights + need.activations),
+                    Bytes(need.weights),
+                    Bytes(budget)
+                )));
+            }
+        }
+    }
+}
+
+/// Three quarters of the present tile, or of the whole frame.
+fn smaller_tile(plan: &ClipPlan) -> usize {
+    let [width, height] = plan.base_size;
+    let side = plan.upsample.tile.unwrap_or(width.max(height));
+    side * 3 / 4 / TILE_STEP * TILE_STEP
 }
 
 /// What to reduce, by what decides.

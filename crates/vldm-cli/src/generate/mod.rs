@@ -3,6 +3,7 @@
 mod args;
 mod budget;
 mod latents;
+mod like;
 mod report;
 mod request;
 mod run;
@@ -58,6 +59,7 @@ pub(crate) fn run(args: &GenerateArgs, verbose: bool) -> anyhow::Result<()> {
             false => say(report::as_table(&job)),
         };
     }
+    let metadata = like::metadata(args, &job.outputs, &job.plan.each)?;
     let interrupt = Interrupt::listen()?;
     let picture = args
         .image
@@ -76,14 +78,15 @@ pub(crate) fn run(args: &GenerateArgs, verbose: bool) -> anyhow::Result<()> {
     for warning in &generation.warnings {
         complain("warning", warning);
     }
-    run::Run::new(args, &job, interrupt).all(generation)
+    run::Run::new(args, &job, interrupt).all(generation)?;
+    metadata.map_or(Ok(()), |metadata| Ok(metadata.write()?))
 }
 
 /// Everything that can be decided and refused before weights are read.
 fn prepare(args: &GenerateArgs) -> anyhow::Result<(Job, ModelDescription)> {
     let model_path = args.model_path()?;
     let description = args.weights.describe(&model_path)?;
-    let request = args.resolve(description.box_classes())?;
+    let request = args.resolve(&description, description.box_classes())?;
     let bytes_per_value = args.compute.dtype().size() as u64;
     let own_temporal = args.weights.temporal.clone();
     let plan = budget::plan_within(args.max_memory, request, |request| {
@@ -108,6 +111,10 @@ fn prepare(args: &GenerateArgs) -> anyhow::Result<(Job, ModelDescription)> {
 
 /// What made a sample, for the file and the `.json` beside it.
 fn metadata(args: &GenerateArgs, job: &Job, sample: usize, seed: u64) -> serde_json::Value {
+    let plan = Plan {
+        wishes: job.plan.wishes_of(sample).clone(),
+        ..job.plan.clone()
+    };
     json!({
         "program": "vldm",
         "version": env!("CARGO_PKG_VERSION"),
@@ -121,6 +128,6 @@ fn metadata(args: &GenerateArgs, job: &Job, sample: usize, seed: u64) -> serde_j
         "initial_latents": args.initial_latents,
         "device": args.compute.device.to_string(),
         "dtype": args.compute.dtype().name(),
-        "settings": job.plan,
+        "settings": plan,
     })
 }

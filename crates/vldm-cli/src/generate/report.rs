@@ -1,7 +1,5 @@
 //! `--dry-run`: every number of a run, before it starts.
 
-use std::fmt::Write;
-
 use serde_json::{Value, json};
 use vldm::diffusion::Guidance;
 use vldm::pipeline::{Plan, Task, Wishes};
@@ -9,6 +7,7 @@ use vldm::sampler::SamplerConfig;
 
 use super::Job;
 use crate::bytes::Bytes;
+use crate::plan_table::table;
 
 /// The plan as JSON.
 pub(super) fn as_json(job: &Job) -> Value {
@@ -52,12 +51,7 @@ pub(super) fn as_table(job: &Job) -> String {
         ("memory", memory(plan)),
         ("output", outputs(job)),
     ]);
-    let mut table = String::new();
-    for (name, value) in rows {
-        // Writing to a string cannot fail.
-        let _ = writeln!(table, "{name:<18}  {value}");
-    }
-    table.trim_end().to_owned()
+    table(&rows)
 }
 
 /// What was asked for; nothing where nothing was.

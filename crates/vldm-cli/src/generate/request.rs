@@ -2,19 +2,43 @@
 
 use std::path::PathBuf;
 
+use vldm::model::ModelDescription;
 use vldm::pipeline::{GenerateRequest, Task, Wishes};
 use vldm::sampler::SamplerConfig;
 use vldm::{Error, Result};
 
-use super::GenerateArgs;
+use super::{GenerateArgs, like};
 use crate::scene;
 
 /// The model that is used where none is named.
 const DEFAULT_MODEL: &str = "assets/default";
 
 impl GenerateArgs {
-    /// The request; what was not typed is left to the model, which calls the classes of boxes so.
-    pub(super) fn resolve(&self, classes: &[String]) -> Result<GenerateRequest> {
+    /// The request to a model; what was not typed is left to it.
+    pub(super) fn resolve(
+        &self,
+        model: &ModelDescription,
+        classes: &[String],
+    ) -> Result<GenerateRequest> {
+        let mut request = self.typed(classes)?;
+        if let Some(set) = &self.like {
+            let pictures = request.frames == Some(1);
+            let each = like::wishes(set, self.count)?.into_iter().map(|wishes| {
+                let mut wishes = wishes.known_to_model(model);
+                wishes.negative_prompt.clone_from(&self.negative_prompt);
+                match pictures {
+                    true => wishes,
+                    false => wishes.without_boxes(),
+                }
+            });
+            request.each = each.collect();
+            request.validate()?;
+        }
+        Ok(request)
+    }
+
+    /// What was typed; the model calls the classes of boxes so.
+    fn typed(&self, classes: &[String]) -> Result<GenerateRequest> {
         let scene = match &self.scene {
             Some(path) => scene::read(path, classes)?,
             None => Wishes::default(),
@@ -26,6 +50,7 @@ impl GenerateArgs {
             negative_prompt: self.negative_prompt.clone().or(scene.negative_prompt),
             labels,
             boxes: scene.boxes,
+            each: Vec::new(),
             width: self.width,
             height: self.height,
             frames: self.frames,
@@ -79,6 +104,7 @@ impl GenerateArgs {
                     ("--negative-prompt", self.negative_prompt.is_some()),
                     ("--label", !self.label.is_empty()),
                     ("--scene", self.scene.is_some()),
+                    ("--like", self.like.is_some()),
                 ],
             ),
         };
@@ -90,7 +116,7 @@ impl GenerateArgs {
         let (needed, given) = match task {
             Task::TextToVideo => (
                 "--prompt TEXT",
-                self.prompt.is_some() || self.scene.is_some() || !text_alone,
+                self.prompt.is_some() || self.scene.is_some() || self.like.is_some() || !text_alone,
             ),
             Task::ImageToVideo => ("--image FILE", self.image.is_some()),
         };
@@ -147,7 +173,7 @@ mod tests {
     }
 
     fn resolve(line: &str) -> Result<GenerateRequest> {
-        args(line).expect("grammatical").resolve(&[])
+        args(line).expect("grammatical").typed(&[])
     }
 
     #[test]
@@ -182,7 +208,7 @@ mod tests {
             attention_distance: Some(4),
             tile: Some(32),
             labels: [("night".to_owned(), 1)].into(),
-            boxes: Vec::new(),
+            ..GenerateRequest::default()
         };
         assert_eq!(resolve(line).expect("resolves"), expected);
     }

@@ -1,18 +1,17 @@
 //! The whole way through a stack: key frames, interpolation, decoder, upsampler.
 
-use std::fmt::Write;
-
 use serde_json::{Value, json};
-use vldm::Error;
-use vldm::pipeline::{ClipPlan, ClipProgress, ClipRun, FinishedClip, LastStage, StackDescription};
+use vldm::pipeline::{
+    ClipPlan, ClipProgress, ClipRun, FinishedClip, GenerateRequest, LastStage, StackDescription,
+};
 use vldm::preset::{Preset, Stage};
 use vldm_media::{Info, WriteOptions};
 
 use super::args::Until;
-use super::{GenerateArgs, latents};
-use crate::bytes::Bytes;
+use super::{GenerateArgs, budget, latents, like};
 use crate::interrupt::Interrupt;
 use crate::output::Outputs;
+use crate::plan_table::{costs, table};
 use crate::progress::Bar;
 use crate::terminal::{complain, say};
 
@@ -77,32 +76,23 @@ pub(super) fn run(args: &GenerateArgs, stack: &StackDescription) -> anyhow::Resu
             false => say(as_table(stack, &plan, &outputs)),
         };
     }
+    let metadata = like::metadata(args, &outputs, &plan.each)?;
     let device = args.compute.open()?;
     let run = ClipRun::new(stack, plan.clone(), (device, args.compute.dtype()));
-    Consumer::new(args, stack, &plan, &outputs)?.all(run)
+    Consumer::new(args, stack, &plan, &outputs)?.all(run)?;
+    metadata.map_or(Ok(()), |metadata| Ok(metadata.write()?))
 }
 
 fn plan(args: &GenerateArgs, stack: &StackDescription) -> anyhow::Result<ClipPlan> {
-    let request = args.resolve(stack.box_classes())?;
+    let request = args.resolve(&stack.needed(Stage::KeyFrames)?.model, stack.box_classes())?;
     let last = args.until.map(|until| match until {
         Until::KeyFrames => LastStage::KeyFrames,
         Until::Interpolation => LastStage::Interpolation,
         Until::Upsampler => LastStage::Upsampler,
     });
     let bytes = args.compute.dtype().size() as u64;
-    let plan = ClipPlan::new(stack, &request, (last, bytes))?;
-    if let Some(Bytes(budget)) = args.max_memory
-        && plan.peak_memory() > budget
-    {
-        return Err(Error::Input(format!(
-            "this run is expected to take {}, --max-memory allows {}: ask for a smaller --tile, \
-             --decode-chunk, --width and --height, or fewer --frames",
-            Bytes(plan.peak_memory()),
-            Bytes(budget)
-        ))
-        .into());
-    }
-    Ok(plan)
+    let make_plan = |request: &GenerateRequest| ClipPlan::new(stack, request, (last, bytes));
+    Ok(budget::clip_within(args.max_memory, request, make_plan)?)
 }
 
 /// Bars, latents and files of a run.
@@ -194,6 +184,10 @@ impl<'a> Consumer<'a> {
     }
 
     fn metadata(&self, clip: &FinishedClip) -> Value {
+        let plan = ClipPlan {
+            wishes: self.plan.wishes_of(clip.index).clone(),
+            ..self.plan.clone()
+        };
         json!({
             "program": "vldm",
             "version": env!("CARGO_PKG_VERSION"),
@@ -202,7 +196,7 @@ impl<'a> Consumer<'a> {
             "model": self.stack.path,
             "device": self.args.compute.device.to_string(),
             "dtype": self.args.compute.dtype().name(),
-            "settings": self.plan,
+            "settings": plan,
         })
     }
 }
@@ -248,31 +242,9 @@ fn as_table(stack: &StackDescription, plan: &ClipPlan, outputs: &Outputs) -> Str
     if plan.upscale > 1 {
         rows.push(("upsampler", format!("to {} times the size", plan.upscale)));
     }
-    for (stage, frames) in &plan.network_frames {
-        rows.push((
-            "network calls",
-            format!("{}: {frames} frames", stage.title()),
-        ));
-    }
-    for need in &plan.memory {
-        let (weights, activations) = (Bytes(need.weights), Bytes(need.activations));
-        let text = format!(
-            "{}: weights {weights}, beside them {activations}",
-            need.stage.title()
-        );
-        rows.push(("memory", text));
-    }
-    rows.push((
-        "peak memory",
-        format!("about {}", Bytes(plan.peak_memory())),
-    ));
+    rows.extend(costs(&plan.network_frames, &plan.memory));
     for path in outputs.paths() {
         rows.push(("output", path.display().to_string()));
     }
-    let mut table = String::new();
-    for (name, value) in rows {
-        // Writing to a string cannot fail.
-        let _ = writeln!(table, "{name:<18}  {value}");
-    }
-    table.trim_end().to_owned()
+    table(&rows)
 }

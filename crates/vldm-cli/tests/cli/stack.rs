@@ -149,6 +149,88 @@ fn single_stages_take_the_user_s_own_clips() {
 }
 
 #[test]
+fn a_memory_budget_chooses_tiles_and_chunks() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let dry = |more: &[&str]| {
+        ran(program(folder.path())
+            .args(["generate", "-p", "a road", "--model", "stack-text-to-video"])
+            .args(["--dry-run", "--json"])
+            .args(more))
+    };
+    let fits = dry(&["--max-memory", "14GB"]);
+    let plan: serde_json::Value = serde_json::from_str(&fits.stdout).expect("JSON");
+    let (whole, tile) = (512, plan["plan"]["upsample"]["tile"].as_u64());
+    assert!(tile.is_some_and(|tile| tile < whole), "{plan}");
+    assert!(
+        plan["plan"]["decode_chunk"]
+            .as_u64()
+            .is_some_and(|n| n < 14)
+    );
+    assert!(
+        plan["peak_memory"]
+            .as_u64()
+            .is_some_and(|n| n <= 14_000_000_000)
+    );
+    let chosen = dry(&["--max-memory", "14GB", "--tile", "512"]);
+    assert_eq!(chosen.status, 2);
+    assert!(
+        chosen.stderr.contains("upsampler is expected to take"),
+        "{}",
+        chosen.stderr
+    );
+    let little = dry(&["--max-memory", "1GB"]);
+    assert_eq!(little.status, 2);
+    assert!(
+        little.stderr.contains("of it for weights"),
+        "{}",
+        little.stderr
+    );
+}
+
+#[test]
+fn samples_like_a_set_of_clips_are_a_set_of_clips() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let like = |count: &str| {
+        ran(program(folder.path())
+            .args([
+                "generate",
+                "--model",
+                "tiny-driving-boxes",
+                "--like",
+                "world:3",
+            ])
+            .args(["--count", count, "--steps", "1", "-o", "made/car.png"]))
+    };
+    assert_eq!(like("2").status, 0);
+    let lines = std::fs::read_to_string(folder.path().join("made/metadata.jsonl"));
+    let lines = lines.expect("a file");
+    let lines: Vec<serde_json::Value> = lines
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    assert_eq!(lines.len(), 2);
+    assert_eq!(lines[1]["file_name"], "car-1.png");
+    // What the model does not read it was not told.
+    assert!(lines.iter().all(|line| line["text"].is_null()));
+    assert!(lines.iter().any(|line| line["boxes"][0][0].is_array()));
+    let settings = std::fs::read(folder.path().join("made/car-1.png.json")).expect("settings");
+    let settings: serde_json::Value = serde_json::from_slice(&settings).expect("JSON");
+    let told = settings["settings"]["boxes"].as_array().map(Vec::len);
+    assert_eq!(
+        told,
+        lines[1]["boxes"][0].as_array().map(Vec::len).or(Some(0))
+    );
+    ok(program(folder.path()).args(["data", "scan", "made"]));
+    let again = like("2");
+    assert_eq!(again.status, 2);
+    assert!(
+        again.stderr.contains("is there already"),
+        "{}",
+        again.stderr
+    );
+}
+
+#[test]
 fn pictures_obey_labels_and_boxes_without_a_stack() {
     let folder = tempfile::tempdir().expect("a folder");
     let scene = r#"{"boxes": [{"x0": 0.4, "y0": 0.5, "x1": 0.6, "y1": 0.7, "class": 1}]}"#;

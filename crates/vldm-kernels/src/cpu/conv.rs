@@ -237,7 +237,7 @@ leveled! {
     }
 }
 
-/// Copies a run of channels. Those of the smallest networks are copied in place: calling a copy of a
+/// Copies a run of values. Those of the smallest networks are copied in place: calling a copy of a
 /// few values takes longer than copying them.
 #[inline(always)]
 fn copy_run<T: Element, E: Element>(from: &[T], to: &mut [E]) {
@@ -253,6 +253,7 @@ fn copy_run<T: Element, E: Element>(from: &[T], to: &mut [E]) {
         16 => few::<T, E, 16>(from, to),
         24 => few::<T, E, 24>(from, to),
         32 => few::<T, E, 32>(from, to),
+        48 => few::<T, E, 48>(from, to),
         len => convert_into(from, &mut to[..len]),
     }
 }

@@ -6,8 +6,8 @@
 use serde::{Deserialize, Serialize};
 use vldm_media::Fps;
 
-use super::interpolate::factor;
-use super::memory::{decoder_activations, unet_activations};
+use super::interpolate::{FRAMES_AT_ONCE, factor};
+use super::memory::StageMemory;
 use super::request::GenerateRequest;
 use super::stack::{StackDescription, StageDescription};
 use super::upsample::UpsampleSettings;
@@ -40,6 +40,9 @@ pub struct ClipPlan {
     /// What is shown.
     #[serde(flatten)]
     pub wishes: Wishes,
+    /// The same for each clip, where they differ; else empty.
+    #[serde(skip)]
+    pub each: Vec<Wishes>,
     /// Where it ends.
     pub last: LastStage,
     /// Key frames that are generated.
@@ -76,17 +79,6 @@ pub struct ClipPlan {
     pub network_frames: Vec<(Stage, usize)>,
 }
 
-/// What a stage needs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct StageMemory {
-    /// Which.
-    pub stage: Stage,
-    /// Parameters.
-    pub weights: u64,
-    /// One step, or one chunk of the decoder.
-    pub activations: u64,
-}
-
 impl ClipPlan {
     /// Resolves `request` for a stack, up to stage `last`; without it, as far as the stack goes.
     ///
@@ -100,7 +92,7 @@ impl ClipPlan {
         request.validate()?;
         let last = reached(stack, last)?;
         let key = stack.needed(Stage::KeyFrames)?;
-        request.wishes().check_for_clip(&key.model)?;
+        check_wishes(request, key)?;
         let frames = Frames::of(stack, request, last)?;
         let upscale = match last {
             LastStage::Upsampler => stack.needed(Stage::Upsampler)?.config.upscale.unwrap_or(4),
@@ -115,6 +107,7 @@ impl ClipPlan {
             .or(noise.map(|noise| noise.sampler));
         let mut plan = Self {
             wishes: request.wishes(),
+            each: request.each.clone(),
             last,
             key_frames: frames.key_frames,
             interpolations: frames.passes,
@@ -154,14 +147,16 @@ impl ClipPlan {
         Ok(plan)
     }
 
+    /// What a clip should show.
+    #[must_use]
+    pub fn wishes_of(&self, clip: usize) -> &Wishes {
+        self.each.get(clip).unwrap_or(&self.wishes)
+    }
+
     /// The largest need of a stage, in bytes.
     #[must_use]
     pub fn peak_memory(&self) -> u64 {
-        let needs = self
-            .memory
-            .iter()
-            .map(|need| need.weights + need.activations);
-        needs.max().unwrap_or(0)
+        StageMemory::peak(&self.memory)
     }
 
     /// Frames that are generated before the tail is trimmed.
@@ -183,54 +178,42 @@ impl ClipPlan {
     }
 
     fn memory_of(&self, stack: &StackDescription, bytes: u64) -> Vec<StageMemory> {
-        let [width, height] = self.base_size;
         let mut needs = Vec::new();
-        let mut add = |stage: Stage, images: usize, [height, width]: [usize; 2]| {
-            let Some(description) = stack.stage(stage) else {
-                return;
-            };
-            let Some(unet) = &description.model.unet else {
-                return;
-            };
-            let factor = description.factor();
-            let latent = [height / factor, width / factor];
-            let counts = description.model.parameter_counts();
-            let weights = counts.iter().map(|part| part.1 as u64).sum::<u64>() * bytes;
-            let sampling = unet_activations(&unet.config, images, latent, bytes);
-            needs.push(StageMemory {
+        let base = self.base_size;
+        if let Some(stage) = stack.stage(Stage::KeyFrames) {
+            let frames = (self.key_frames, base, bytes);
+            needs.push(StageMemory::sampling(Stage::KeyFrames, stage, frames));
+            needs.extend(StageMemory::decoding(
                 stage,
-                weights,
-                activations: sampling,
-            });
-            if stage == Stage::KeyFrames
-                && let Some(decoder) = &description.model.autoencoder
-            {
-                needs.push(StageMemory {
-                    stage: Stage::Decoder,
-                    weights,
-                    activations: decoder_activations(
-                        &decoder.config,
-                        self.decode_chunk,
-                        [height, width],
-                        bytes,
-                    ),
-                });
-            }
-        };
-        add(Stage::KeyFrames, self.key_frames, [height, width]);
-        if self.interpolations > 0 {
-            add(Stage::Interpolation, 8 * (self.factor + 1), [height, width]);
+                (self.decode_chunk, base, bytes),
+            ));
         }
-        if self.last == LastStage::Upsampler {
-            let tile =
-                |side: usize| self.upsample.tile.map_or(side, |tile| tile.min(side)) * self.upscale;
-            add(
-                Stage::Upsampler,
-                self.upsample.chunk,
-                [tile(height), tile(width)],
-            );
+        if let (true, Some(stage)) = (self.interpolations > 0, stack.stage(Stage::Interpolation)) {
+            let frames = (FRAMES_AT_ONCE, base, bytes);
+            needs.push(StageMemory::sampling(Stage::Interpolation, stage, frames));
+        }
+        if let (LastStage::Upsampler, Some(stage)) = (self.last, stack.stage(Stage::Upsampler)) {
+            let tile = base
+                .map(|side| self.upsample.tile.map_or(side, |tile| tile.min(side)) * self.upscale);
+            let frames = (self.upsample.chunk, tile, bytes);
+            let mut need = StageMemory::sampling(Stage::Upsampler, stage, frames);
+            need.activations += self.clip_under_way(stage);
+            needs.push(need);
         }
         needs
+    }
+
+    /// What the upsampler holds of the whole clip: its noise, the latents before and after a step and
+    /// their estimate, the sum of parts and its weights; and in the end the frames in bytes.
+    fn clip_under_way(&self, stage: &StageDescription) -> u64 {
+        let channels = stage
+            .model
+            .unet
+            .as_ref()
+            .map_or(3, |unet| unet.config.out_channels);
+        let pixels = (self.frames * self.size().iter().product::<usize>()) as u64;
+        let entries = pixels / (stage.factor() * stage.factor()) as u64;
+        entries * (5 * channels as u64 + 1) * 4 + pixels * 3
     }
 
     fn network_frames_of(&self, stack: &StackDescription) -> Vec<(Stage, usize)> {
@@ -268,6 +251,19 @@ impl StageDescription {
         let autoencoder = self.model.autoencoder.as_ref();
         autoencoder.map_or(1, |autoencoder| autoencoder.config.factor())
     }
+
+    /// Bytes of the parameters, at so many for each.
+    pub(crate) fn weights(&self, bytes_per_value: u64) -> u64 {
+        let counts = self.model.parameter_counts();
+        counts.iter().map(|part| part.1 as u64).sum::<u64>() * bytes_per_value
+    }
+}
+
+fn check_wishes(request: &GenerateRequest, stage: &StageDescription) -> Result<()> {
+    let wishes = request.all_wishes();
+    wishes
+        .iter()
+        .try_for_each(|wishes| wishes.check_for_clip(&stage.model))
 }
 
 /// As far as the stack goes, or as was asked.
@@ -305,7 +301,7 @@ impl Frames {
             .stage(Stage::Interpolation)
             .filter(|_| last > LastStage::KeyFrames);
         if let Some(stage) = interpolation {
-            request.wishes().check_for_clip(&stage.model)?;
+            check_wishes(request, stage)?;
         }
         let (passes, factor) = match interpolation {
             None => (0, 1),

@@ -233,9 +233,7 @@ impl UpsampleRun {
                 of: self.stage.config.usual.steps.unwrap_or(50),
             });
         }
-        Ok(EditProgress::Frames(pictures(vec![
-            run.pixels(&self.stage)?,
-        ])?))
+        Ok(EditProgress::Frames(run.frames(&self.stage)?))
     }
 }
 

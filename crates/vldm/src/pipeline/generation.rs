@@ -142,7 +142,7 @@ impl<'m> Generation<'m> {
         if plan.frames == 1 && plan.task == Task::TextToVideo {
             stage.networks.temporal = None;
         }
-        let warnings = plan.wishes.warnings(&stage);
+        let warnings = plan.wishes_of(0).warnings(&stage);
         let runner = Runner {
             model,
             autoencoder: model.autoencoder.as_ref().ok_or_else(missing)?,
@@ -274,7 +274,7 @@ impl Runner<'_> {
         };
         let told = match picture {
             None => {
-                let tokens = plan.wishes.encode(&self.stage)?;
+                let tokens = plan.wishes_of(sample).encode(&self.stage)?;
                 Told::words(&tokens, shape, &self.model.device)
             }
             Some(picture) => {

@@ -14,7 +14,7 @@ use crate::sampler::{SampleNoise, SampleSeed};
 use crate::train::TemporalWords;
 
 /// Frames that go through the network at once.
-const FRAMES_AT_ONCE: usize = 40;
+pub(super) const FRAMES_AT_ONCE: usize = 40;
 
 /// One pass over a clip.
 #[derive(Debug)]

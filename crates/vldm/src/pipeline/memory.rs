@@ -2,7 +2,9 @@
 
 use serde::Serialize;
 
+use super::stack::StageDescription;
 use crate::autoencoder::AutoencoderConfig;
+use crate::preset::Stage;
 use crate::unet::UNetConfig;
 
 /// Expected peak memory by part, in bytes.
@@ -20,6 +22,61 @@ impl MemoryEstimate {
     /// The largest sum of what is held at the same time.
     pub fn peak(&self) -> u64 {
         self.weights + self.sampling.max(self.decoding)
+    }
+}
+
+/// What a stage needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct StageMemory {
+    /// Which.
+    pub stage: Stage,
+    /// Parameters.
+    pub weights: u64,
+    /// One step, or one chunk of the decoder.
+    pub activations: u64,
+}
+
+impl StageMemory {
+    /// The largest sum of weights and activations, in bytes.
+    #[must_use]
+    pub fn peak(needs: &[Self]) -> u64 {
+        let needs = needs.iter().map(|need| need.weights + need.activations);
+        needs.max().unwrap_or(0)
+    }
+
+    /// A network call over `frames` pictures of `[width, height]` pixels, each value of `bytes`.
+    pub(super) fn sampling(
+        stage: Stage,
+        description: &StageDescription,
+        (frames, [width, height], bytes): (usize, [usize; 2], u64),
+    ) -> Self {
+        let factor = description.factor();
+        let unet = description.model.unet.as_ref();
+        Self {
+            stage,
+            weights: description.weights(bytes),
+            activations: unet.map_or(0, |unet| {
+                unet_activations(
+                    &unet.config,
+                    frames,
+                    [height / factor, width / factor],
+                    bytes,
+                )
+            }),
+        }
+    }
+
+    /// Decoding `frames` pictures at a time, where the stage has an autoencoder.
+    pub(super) fn decoding(
+        description: &StageDescription,
+        (frames, [width, height], bytes): (usize, [usize; 2], u64),
+    ) -> Option<Self> {
+        let decoder = description.model.autoencoder.as_ref()?;
+        Some(Self {
+            stage: Stage::Decoder,
+            weights: description.weights(bytes),
+            activations: decoder_activations(&decoder.config, frames, [height, width], bytes),
+        })
     }
 }
 

@@ -21,6 +21,7 @@ mod regions;
 mod request;
 mod rollout;
 mod rollout_folder;
+mod rollout_plan;
 mod stack;
 mod stage;
 mod stage_run;
@@ -28,21 +29,21 @@ mod stream_decoder;
 mod upsample;
 mod wishes;
 
-pub use clip_plan::{ClipPlan, LastStage, StageMemory};
+pub use clip_plan::{ClipPlan, LastStage};
 pub use clip_run::{ClipProgress, ClipRun, FinishedClip};
 pub use decode::{DecodeChunks, decode_latents};
 pub use edit::{EditProgress, InterpolateRun, UpsampleRun, interpolation_factor, pictures};
 pub use generation::{Generation, Progress, Sample};
 pub use inputs::GivenTensors;
-pub use memory::MemoryEstimate;
+pub use memory::{MemoryEstimate, StageMemory};
 pub use picture::{frame_to_pixels, pixels_to_frame};
 pub use plan::{Plan, Task};
 pub use request::GenerateRequest;
 pub use rollout::{
     Rollout, RolloutProgress, RolloutRequest, Segment, first_frame, first_frame_of, given_after,
-    rollout_frames,
 };
 pub use rollout_folder::RolloutFolder;
+pub use rollout_plan::RolloutPlan;
 pub(crate) use stack::usual;
 pub use stack::{StackDescription, StageDescription, StageLoader};
 pub use stage::StageModel;

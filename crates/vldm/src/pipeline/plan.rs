@@ -31,6 +31,9 @@ pub struct Plan {
     /// What is shown, where the model starts from no picture.
     #[serde(flatten)]
     pub wishes: Wishes,
+    /// The same for each sample, where they differ; else empty.
+    #[serde(skip)]
+    pub each: Vec<Wishes>,
     /// Pixels.
     pub width: usize,
     /// Pixels.
@@ -121,6 +124,7 @@ impl Plan {
         Ok(Self {
             task: parts.task,
             wishes: request.wishes(),
+            each: request.each.clone(),
             width,
             height,
             frames,
@@ -144,6 +148,14 @@ impl Plan {
             memory,
             levels,
         })
+    }
+}
+
+impl Plan {
+    /// What a sample should show.
+    #[must_use]
+    pub fn wishes_of(&self, sample: usize) -> &Wishes {
+        self.each.get(sample).unwrap_or(&self.wishes)
     }
 }
 
@@ -197,11 +209,14 @@ impl<'a> Parts<'a> {
         request: &GenerateRequest,
         frames: usize,
     ) -> Result<()> {
-        match (self.task, frames) {
-            (Task::ImageToVideo, _) => Ok(()),
-            (Task::TextToVideo, 1) => request.wishes().check(model),
-            (Task::TextToVideo, _) => request.wishes().check_for_clip(model),
-        }
+        request
+            .all_wishes()
+            .iter()
+            .try_for_each(|wishes| match (self.task, frames) {
+                (Task::ImageToVideo, _) => Ok(()),
+                (Task::TextToVideo, 1) => wishes.check(model),
+                (Task::TextToVideo, _) => wishes.check_for_clip(model),
+            })
     }
 
     fn guidance(&self, request: &GenerateRequest) -> Guidance {

@@ -50,6 +50,9 @@ pub struct GenerateRequest {
     pub labels: BTreeMap<String, usize>,
     /// Boxes on the frame; pictures only.
     pub boxes: Vec<ObjectBox>,
+    /// What each of `count` samples should show, in place of what all of them show; none, or one for
+    /// each.
+    pub each: Vec<Wishes>,
     /// Side of the tiles in which a clip is upsampled, in pixels of the small clip.
     pub tile: Option<usize>,
 }
@@ -74,13 +77,23 @@ impl Default for GenerateRequest {
             attention_distance: None,
             labels: BTreeMap::new(),
             boxes: Vec::new(),
+            each: Vec::new(),
             tile: None,
         }
     }
 }
 
 impl GenerateRequest {
-    /// What it should show.
+    /// What the samples should show: one for all of them, or one for each.
+    #[must_use]
+    pub fn all_wishes(&self) -> Vec<Wishes> {
+        match self.each.as_slice() {
+            [] => vec![self.wishes()],
+            each => each.to_vec(),
+        }
+    }
+
+    /// What the samples should show, where that is the same for all.
     #[must_use]
     pub fn wishes(&self) -> Wishes {
         Wishes {
@@ -109,6 +122,13 @@ impl GenerateRequest {
             if value == Some(0) {
                 return Err(Error::Input(format!("{name} is 0, expected at least 1")));
             }
+        }
+        if !self.each.is_empty() && self.each.len() != self.count {
+            return Err(Error::Input(format!(
+                "{} samples are told each what to show, expected as many as are made: {}",
+                self.each.len(),
+                self.count
+            )));
         }
         if let Some(strength) = self.noise_augmentation
             && !(0.0..=10.0).contains(&strength)

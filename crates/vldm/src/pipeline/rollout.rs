@@ -11,6 +11,7 @@ use vldm_media::{Filter, Frame};
 
 use super::passes::{PassStep, Passes};
 use super::picture::frame_to_pixels;
+use super::rollout_plan::RolloutPlan;
 use super::stack::{StackDescription, StageDescription, StageLoader};
 use super::stage::StageModel;
 use super::stage_run::{RunSettings, StageRun, Told, noise_of};
@@ -21,7 +22,7 @@ use crate::rng::Stage as NoiseStage;
 use crate::sampler::{SampleNoise, SampleSeed};
 
 /// Frames that later segments are given.
-const GIVEN: usize = 2;
+pub(super) const GIVEN: usize = 2;
 
 /// What is rolled out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -134,19 +135,14 @@ impl Rollout {
         let interpolation = loader.load(stack.needed(Stage::Interpolation)?)?;
         let wishes = request.wishes.without_boxes();
         let tokens = [wishes.encode(&prediction)?, wishes.encode(&interpolation)?];
-        let window = prediction.config.usual.frames.unwrap_or(8);
-        if window <= GIVEN {
-            return Err(Error::Config(format!(
-                "the prediction's windows have {window} frames, expected more than {GIVEN}"
-            )));
-        }
+        let plan = RolloutPlan::new(stack, &request, (1, 4))?;
         Ok(Self {
-            segments: segments(&request, stack)?,
+            segments: plan.segments,
+            window: plan.window,
             request,
             prediction,
             interpolation,
             tokens,
-            window,
             next,
             phase: Phase::Begin(given),
         })
@@ -297,42 +293,6 @@ impl Iterator for Rollout {
 pub fn given_after(segment: &Segment) -> Tensor<5> {
     let keys = segment.key_frames.dims()[1];
     segment.key_frames.clone().narrow(1, keys - GIVEN, GIVEN)
-}
-
-/// Frames per second of a rollout, and frames in all.
-///
-/// # Errors
-/// [`Error::Input`] when the stack lacks a stage.
-pub fn rollout_frames(request: &RolloutRequest, stack: &StackDescription) -> Result<(f64, usize)> {
-    let rate = *stack
-        .needed(Stage::Interpolation)?
-        .config
-        .frame_rates
-        .last()
-        .ok_or_else(|| Error::Config("the interpolation has no frame rates".into()))?;
-    Ok((rate, ((request.seconds * rate).round() as usize).max(1)))
-}
-
-fn segments(request: &RolloutRequest, stack: &StackDescription) -> Result<usize> {
-    if !(request.seconds.is_finite() && request.seconds > 0.0) {
-        return Err(Error::Input(format!(
-            "{} seconds: expected more than 0",
-            request.seconds
-        )));
-    }
-    let (_, frames) = rollout_frames(request, stack)?;
-    let window = stack
-        .needed(Stage::Prediction)?
-        .config
-        .usual
-        .frames
-        .unwrap_or(8);
-    let interpolation = &stack.needed(Stage::Interpolation)?.config;
-    let factor = super::interpolate::factor(interpolation.usual.frames)?;
-    let stride = factor.pow(interpolation.frame_rates.len() as u32);
-    let key_frames = (frames - 1).div_ceil(stride);
-    let later = key_frames.saturating_sub(window - 1);
-    Ok(1 + later.div_ceil(window - GIVEN))
 }
 
 /// The first frame of a rollout, from wishes: a sample of the image model, or of the one that reads

@@ -4,10 +4,13 @@
 //! # Source
 //! Blattmann et al. 2023, section 3.4.
 
-use burn::tensor::{DType, Tensor};
+use burn::tensor::Tensor;
 use serde::Serialize;
+use vldm_media::Frame;
 
 use super::decode::decode_latents;
+use super::edit::pictures;
+use super::picture::pixels_to_frame;
 use super::regions::{Blend, Cut, Region};
 use super::stage::StageModel;
 use super::stage_run::{RunSettings, Told, guided, noise_of};
@@ -133,9 +136,8 @@ impl Upsampling {
         Some(progress)
     }
 
-    /// The result in \[−1, 1\], `[frames, 3, height, width]`; that of a model in latents is decoded
-    /// frame by frame.
-    pub(crate) fn pixels(self, stage: &StageModel) -> Result<Tensor<4>> {
+    /// The result; that of a model in latents is decoded frame by frame.
+    pub(crate) fn frames(self, stage: &StageModel) -> Result<Vec<Frame>> {
         let result = self
             .result
             .ok_or_else(|| Error::Input("a run of no steps makes nothing".into()))?;
@@ -144,13 +146,16 @@ impl Upsampling {
                 Some(scale) => with_residual(result, self.low, scale),
                 None => result,
             };
-            return Ok(pixels.squeeze_dim::<4>(0).clamp(-1.0, 1.0));
+            return pictures(vec![pixels.squeeze_dim(0)]);
         };
+        // Large frames are bytes as soon as they can be.
         let latents = result.cast(stage.dtype);
-        let frames = (0..latents.dims()[1])
-            .map(|frame| decode_latents(part, &latents, (frame..frame + 1, frame..frame + 1)));
-        let frames: Result<Vec<Tensor<4>>> = frames.collect();
-        Ok(Tensor::cat(frames?, 0).cast(DType::F32).clamp(-1.0, 1.0))
+        (0..latents.dims()[1])
+            .map(|frame| {
+                let pixels = decode_latents(part, &latents, (frame..frame + 1, frame..frame + 1))?;
+                pixels_to_frame(pixels.squeeze_dim(0), 0)
+            })
+            .collect()
     }
 }
 

@@ -124,13 +124,23 @@ impl Wishes {
         })
     }
 
+    /// Those of them that a model reads.
+    #[must_use]
+    pub fn known_to_model(&self, model: &ModelDescription) -> Wishes {
+        let conditions = model.conditions.clone().unwrap_or_default();
+        self.readable(&conditions, model.text_encoder.is_some())
+    }
+
     /// Those of them that a stage reads: an upsampler need not know everything that key frames do.
     pub(crate) fn known_to(&self, stage: &StageModel) -> Wishes {
+        self.readable(&stage.conditions, stage.tokenizer.is_some())
+    }
+
+    fn readable(&self, reads: &ConditionEncodersConfig, reads_text: bool) -> Wishes {
         let knows = |name: &str| {
-            let labels = stage.conditions.labels.as_ref();
+            let labels = reads.labels.as_ref();
             labels.is_some_and(|config| config.labels.iter().any(|label| label.name == name))
         };
-        let reads_text = stage.tokenizer.is_some();
         Wishes {
             prompt: self.prompt.clone().filter(|_| reads_text),
             negative_prompt: self.negative_prompt.clone().filter(|_| reads_text),
@@ -140,7 +150,7 @@ impl Wishes {
                 .filter(|(name, _)| knows(name))
                 .map(|(name, value)| (name.clone(), *value))
                 .collect(),
-            boxes: match stage.conditions.boxes {
+            boxes: match reads.boxes {
                 Some(_) => self.boxes.clone(),
                 None => Vec::new(),
             },

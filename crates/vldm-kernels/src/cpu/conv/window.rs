@@ -67,15 +67,21 @@ struct Table {
     taps: usize,
     /// `[positions, taps]`
     source: Vec<u32>,
+    /// Whether the sources of all taps of a position are there, one after the other.
+    neighbours: Vec<bool>,
 }
 
 impl Table {
     fn new(positions: usize, taps: usize, source: impl Fn(usize, usize) -> Option<usize>) -> Self {
         let at = |index: usize| source(index / taps, index % taps).map_or(OUTSIDE, |at| at as u32);
+        let source: Vec<u32> = (0..positions * taps).map(at).collect();
+        let follows = |pair: &[u32]| pair[0] != OUTSIDE && pair[0] + 1 == pair[1];
+        let neighbours = source.chunks_exact(taps);
         Self {
             positions,
             taps,
-            source: (0..positions * taps).map(at).collect(),
+            neighbours: neighbours.map(|all| all.windows(2).all(follows)).collect(),
+            source,
         }
     }
 }
@@ -154,8 +160,8 @@ impl<'a, T: Element> Window<'a, T> {
         taps * self.channels.iter().sum::<usize>()
     }
 
-    /// Calls `visit(position - positions.start, value - values.start, slice)` for each run of
-    /// neighbouring channels in the block, and with `None` and the length of a run outside.
+    /// Calls `visit(position - positions.start, value - values.start, run)` for each run of values in
+    /// the block that are neighbours in memory, and for each run outside.
     #[inline(always)]
     pub(super) fn visit(
         &self,
@@ -166,23 +172,61 @@ impl<'a, T: Element> Window<'a, T> {
         let mut value = values.start;
         while value < values.end {
             let piece = self.piece(value, values.end);
-            let mut cursor = Cursor::new(&self.tables, positions.start);
-            for position in 0..positions.len() {
-                let run = match self.pixel(&cursor, piece.tap) {
-                    Some(pixel) => {
-                        let start = pixel * self.channels[piece.input] + piece.channel;
-                        Run::Inside(&self.inputs[piece.input][start..start + piece.len])
-                    }
-                    None => Run::Outside(piece.len),
-                };
-                visit(position, value - values.start, run);
-                cursor.advance(&self.tables);
-            }
-            value += piece.len;
+            let at = value - values.start;
+            self.visit_piece(&positions, &piece, |position, offset, run| {
+                visit(position, at + offset, run);
+            });
+            value += piece.taps * piece.len;
         }
     }
 
-    /// The run of channels that starts at `value`, cut at `end`.
+    /// Visits the values of a piece, line by line of positions: what lies under the frame and the row
+    /// is looked up once for a line.
+    #[inline(always)]
+    fn visit_piece(
+        &self,
+        positions: &Range<usize>,
+        piece: &Piece,
+        mut visit: impl FnMut(usize, usize, Run<'a, T>),
+    ) {
+        let columns = &self.tables[2];
+        let (input, channels) = (self.inputs[piece.input], self.channels[piece.input]);
+        let inside = |pixel: usize, len: usize| {
+            let start = pixel * channels + piece.channel;
+            Run::Inside(&input[start..start + len])
+        };
+        let whole = piece.taps * piece.len;
+        let mut cursor = Cursor::new(&self.tables, positions.start);
+        let mut done = 0;
+        while done < positions.len() {
+            let first = cursor.position[2];
+            let count = (columns.positions - first).min(positions.len() - done);
+            let line = self.line(&cursor, piece.tap);
+            for (position, column) in (done..done + count).zip(first..) {
+                let Some(line) = line else {
+                    visit(position, 0, Run::Outside(whole));
+                    continue;
+                };
+                let sources = &columns.source[column * columns.taps + piece.tap[2]..][..piece.taps];
+                if piece.taps > 1 && columns.neighbours[column] {
+                    visit(position, 0, inside(line + sources[0] as usize, whole));
+                    continue;
+                }
+                for (tap, &source) in sources.iter().enumerate() {
+                    let run = match source {
+                        OUTSIDE => Run::Outside(piece.len),
+                        source => inside(line + source as usize, piece.len),
+                    };
+                    visit(position, tap * piece.len, run);
+                }
+            }
+            done += count;
+            cursor.advance(count, &self.tables);
+        }
+    }
+
+    /// The values from `value` on, up to `end` at most, that are found alike: channels of a tap, or all
+    /// channels of several taps of a line.
     #[inline(always)]
     fn piece(&self, value: usize, end: usize) -> Piece {
         let [first, second] = self.channels;
@@ -193,36 +237,36 @@ impl<'a, T: Element> Window<'a, T> {
             (1, channel - first, first + second - channel)
         };
         let [_, height, width] = self.tables.each_ref().map(|table| table.taps);
+        let taps = match (second, channel) {
+            (0, 0) => ((end - value) / first).clamp(1, width - tap % width),
+            _ => 1,
+        };
         Piece {
             tap: [tap / (height * width), tap / width % height, tap % width],
+            taps,
             input,
             channel,
             len: len.min(end - value),
         }
     }
 
-    /// The pixel under `tap`, if it is inside.
+    /// The first pixel of the line of inputs under `tap`, if the line is inside.
     #[inline(always)]
-    fn pixel(&self, cursor: &Cursor, tap: [usize; 3]) -> Option<usize> {
+    fn line(&self, cursor: &Cursor, tap: [usize; 3]) -> Option<usize> {
         let mut pixel = cursor.sample;
-        let axes = self
-            .tables
-            .iter()
-            .zip(self.source)
-            .zip(cursor.position)
-            .zip(tap);
-        for (((table, size), position), tap) in axes {
-            let source = table.source[position * table.taps + tap];
+        for axis in 0..2 {
+            let table = &self.tables[axis];
+            let source = table.source[cursor.position[axis] * table.taps + tap[axis]];
             if source == OUTSIDE {
                 return None;
             }
-            pixel = pixel * size + source as usize;
+            pixel = pixel * self.source[axis] + source as usize;
         }
-        Some(pixel)
+        Some(pixel * self.source[2])
     }
 }
 
-/// Neighbouring channels under a tap.
+/// Values that are neighbours in memory.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Run<'a, T> {
     /// Their values.
@@ -231,11 +275,16 @@ pub(super) enum Run<'a, T> {
     Outside(usize),
 }
 
+/// Values under the kernel that are found alike.
 #[derive(Debug, Clone, Copy)]
 struct Piece {
+    /// The first tap.
     tap: [usize; 3],
+    /// How many taps of the last axis; several only with all of their channels.
+    taps: usize,
     input: usize,
     channel: usize,
+    /// Channels of each tap.
     len: usize,
 }
 
@@ -260,15 +309,20 @@ impl Cursor {
         }
     }
 
+    /// Goes on by `count` positions, not beyond the end of the line.
     #[inline(always)]
-    fn advance(&mut self, tables: &[Table; 3]) {
-        for axis in (0..3).rev() {
-            self.position[axis] += 1;
+    fn advance(&mut self, count: usize, tables: &[Table; 3]) {
+        self.position[2] += count;
+        for axis in (1..3).rev() {
             if self.position[axis] < tables[axis].positions {
                 return;
             }
             self.position[axis] = 0;
+            self.position[axis - 1] += 1;
         }
-        self.sample += 1;
+        if self.position[0] == tables[0].positions {
+            self.position[0] = 0;
+            self.sample += 1;
+        }
     }
 }
