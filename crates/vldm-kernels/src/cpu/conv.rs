@@ -18,7 +18,7 @@ use super::product::{Left, Right, Sink, in_tiles, product, product_in_parts};
 pub use sinks::Additions;
 use sinks::{Gated, Output, Split};
 pub use window::Axis;
-use window::{Run, Window};
+use window::{Visitor, Window};
 use winograd::Winograd;
 
 /// Shape of a convolution.
@@ -227,13 +227,26 @@ leveled! {
         block: &mut [E],
         stride: usize,
     ) {
-        window.visit(positions, values, |position, value, run| {
-            let to = &mut block[position * stride + value..];
-            match run {
-                Run::Inside(from) => copy_run(from, to),
-                Run::Outside(len) => to[..len].fill(E::default()),
-            }
-        });
+        window.visit(positions, values, &mut Copier { block, stride });
+    }
+}
+
+/// Copies what it is shown to a block, one position after the other.
+struct Copier<'a, E> {
+    block: &'a mut [E],
+    /// Elements from one position to the next.
+    stride: usize,
+}
+
+impl<T: Element, E: Element> Visitor<T> for Copier<'_, E> {
+    #[inline(always)]
+    fn inside(&mut self, position: usize, value: usize, run: &[T]) {
+        copy_run(run, &mut self.block[position * self.stride + value..]);
+    }
+
+    #[inline(always)]
+    fn outside(&mut self, position: usize, value: usize, len: usize) {
+        self.block[position * self.stride + value..][..len].fill(E::default());
     }
 }
 

@@ -1,7 +1,7 @@
 //! What becomes of a convolution's sums.
 
 use super::super::activation;
-use super::super::element::{Element, convert_into};
+use super::super::element::Element;
 use super::super::level::Level;
 use super::super::product::{Sink, Sums};
 use super::super::shared::Shared;
@@ -71,36 +71,54 @@ impl<T: Element> Sink for Output<'_, T> {
 
 leveled! {
     fn write_output<T: Element>(level, output: &Output<'_, T>, sums: &Sums<'_>) {
-        let Additions { bias, shift, residual } = output.additions;
         for (index, row) in sums.rows.clone().enumerate() {
+            let mut column = sums.columns.start;
             // Few at a time: what is added stays in registers.
-            for (part, from) in sums.row(index).chunks(LINE).enumerate() {
-                let start = sums.columns.start + part * LINE;
-                let columns = start..start + from.len();
-                let place = row * output.columns + start..row * output.columns + columns.end;
-                let mut line = [0.0f32; LINE];
-                let line = &mut line[..from.len()];
-                line.copy_from_slice(from);
-                if let Some(bias) = bias {
-                    add(line, &bias[columns.clone()]);
-                }
-                if let Some(shift) = shift {
-                    let shift = &shift[row / output.positions_per_shift * output.columns..];
-                    add(line, &shift[columns.clone()]);
-                }
-                if let Some(residual) = residual {
-                    add(line, &residual[place.clone()]);
-                }
-                // SAFETY: a product delivers each output once.
-                let to = unsafe { output.to.slice(place) };
-                convert_into(line, to);
+            let (whole, rest) = sums.row(index).as_chunks::<LINE>();
+            for from in whole {
+                output.finish(row, column, &mut from.clone());
+                column += LINE;
+            }
+            if !rest.is_empty() {
+                let mut line = [0.0; LINE];
+                let line = &mut line[..rest.len()];
+                line.copy_from_slice(rest);
+                output.finish(row, column, line);
             }
         }
     }
 }
 
+impl<T: Element> Output<'_, T> {
+    /// Adds to neighbouring sums of a row, from `column` on, and stores them.
+    #[inline(always)]
+    fn finish(&self, row: usize, column: usize, line: &mut [f32]) {
+        let Additions {
+            bias,
+            shift,
+            residual,
+        } = self.additions;
+        let place = row * self.columns + column..row * self.columns + column + line.len();
+        if let Some(bias) = bias {
+            add(line, &bias[column..column + line.len()]);
+        }
+        if let Some(shift) = shift {
+            let start = row / self.positions_per_shift * self.columns + column;
+            add(line, &shift[start..start + line.len()]);
+        }
+        if let Some(residual) = residual {
+            add(line, &residual[place.clone()]);
+        }
+        // SAFETY: a product delivers each output once.
+        let to = unsafe { self.to.slice(place) };
+        for (to, value) in to.iter_mut().zip(line) {
+            *to = T::narrow(*value);
+        }
+    }
+}
+
 /// Columns that are finished at once.
-const LINE: usize = 64;
+const LINE: usize = 16;
 
 /// Most columns of a block of sums.
 const MOST_COLUMNS: usize = 512;

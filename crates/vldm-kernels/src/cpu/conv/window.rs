@@ -160,22 +160,19 @@ impl<'a, T: Element> Window<'a, T> {
         taps * self.channels.iter().sum::<usize>()
     }
 
-    /// Calls `visit(position - positions.start, value - values.start, run)` for each run of values in
-    /// the block that are neighbours in memory, and for each run outside.
+    /// Shows `visitor` each run of values in the block that are neighbours in memory, and each run
+    /// outside.
     #[inline(always)]
     pub(super) fn visit(
         &self,
         positions: Range<usize>,
         values: Range<usize>,
-        mut visit: impl FnMut(usize, usize, Run<'a, T>),
+        visitor: &mut impl Visitor<T>,
     ) {
         let mut value = values.start;
         while value < values.end {
             let piece = self.piece(value, values.end);
-            let at = value - values.start;
-            self.visit_piece(&positions, &piece, |position, offset, run| {
-                visit(position, at + offset, run);
-            });
+            self.visit_piece(&positions, &piece, value - values.start, visitor);
             value += piece.taps * piece.len;
         }
     }
@@ -187,14 +184,10 @@ impl<'a, T: Element> Window<'a, T> {
         &self,
         positions: &Range<usize>,
         piece: &Piece,
-        mut visit: impl FnMut(usize, usize, Run<'a, T>),
+        value: usize,
+        visitor: &mut impl Visitor<T>,
     ) {
         let columns = &self.tables[2];
-        let (input, channels) = (self.inputs[piece.input], self.channels[piece.input]);
-        let inside = |pixel: usize, len: usize| {
-            let start = pixel * channels + piece.channel;
-            Run::Inside(&input[start..start + len])
-        };
         let whole = piece.taps * piece.len;
         let mut cursor = Cursor::new(&self.tables, positions.start);
         let mut done = 0;
@@ -204,25 +197,35 @@ impl<'a, T: Element> Window<'a, T> {
             let line = self.line(&cursor, piece.tap);
             for (position, column) in (done..done + count).zip(first..) {
                 let Some(line) = line else {
-                    visit(position, 0, Run::Outside(whole));
+                    visitor.outside(position, value, whole);
                     continue;
                 };
                 let sources = &columns.source[column * columns.taps + piece.tap[2]..][..piece.taps];
                 if piece.taps > 1 && columns.neighbours[column] {
-                    visit(position, 0, inside(line + sources[0] as usize, whole));
+                    let run = self.run(piece, line + sources[0] as usize, whole);
+                    visitor.inside(position, value, run);
                     continue;
                 }
                 for (tap, &source) in sources.iter().enumerate() {
-                    let run = match source {
-                        OUTSIDE => Run::Outside(piece.len),
-                        source => inside(line + source as usize, piece.len),
-                    };
-                    visit(position, tap * piece.len, run);
+                    let value = value + tap * piece.len;
+                    if source == OUTSIDE {
+                        visitor.outside(position, value, piece.len);
+                    } else {
+                        let run = self.run(piece, line + source as usize, piece.len);
+                        visitor.inside(position, value, run);
+                    }
                 }
             }
             done += count;
             cursor.advance(count, &self.tables);
         }
+    }
+
+    /// `len` values of a pixel and those behind it.
+    #[inline(always)]
+    fn run(&self, piece: &Piece, pixel: usize, len: usize) -> &'a [T] {
+        let start = pixel * self.channels[piece.input] + piece.channel;
+        &self.inputs[piece.input][start..start + len]
     }
 
     /// The values from `value` on, up to `end` at most, that are found alike: channels of a tap, or all
@@ -266,13 +269,14 @@ impl<'a, T: Element> Window<'a, T> {
     }
 }
 
-/// Values that are neighbours in memory.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Run<'a, T> {
-    /// Their values.
-    Inside(&'a [T]),
+/// Is shown what lies under a window. A trait, for closures are not compiled for the instructions of
+/// their caller.
+pub(super) trait Visitor<T> {
+    /// A run of neighbours at a position of the block and a place among its values.
+    fn inside(&mut self, position: usize, value: usize, run: &[T]);
+
     /// That many zeros.
-    Outside(usize),
+    fn outside(&mut self, position: usize, value: usize, len: usize);
 }
 
 /// Values under the kernel that are found alike.
