@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use serde_json::json;
 use vldm::checkpoint::Weights;
 use vldm::model::ModelDescription;
-use vldm::pipeline::{Generation, GivenTensors, Plan};
+use vldm::pipeline::{GenerateRequest, Generation, GivenTensors, Plan};
 use vldm_media::Info;
 
 pub(crate) use args::{GenerateArgs, label};
@@ -86,17 +86,16 @@ pub(crate) fn run(args: &GenerateArgs, verbose: bool) -> anyhow::Result<()> {
 fn prepare(args: &GenerateArgs) -> anyhow::Result<(Job, ModelDescription)> {
     let model_path = args.model_path()?;
     let description = args.weights.describe(&model_path)?;
-    let request = args.resolve(&description, description.box_classes())?;
     let bytes_per_value = args.compute.dtype().size() as u64;
     let own_temporal = args.weights.temporal.clone();
-    let plan = budget::plan_within(args.max_memory, request, |request| {
-        Plan::new(
-            &description,
-            request,
-            own_temporal.is_some(),
-            bytes_per_value,
-        )
-    })?;
+    let make_plan = |request: &GenerateRequest| {
+        let temporal = own_temporal.is_some();
+        Plan::new(&description, request, temporal, bytes_per_value)
+    };
+    let typed = args.typed(description.box_classes())?;
+    let pictures = make_plan(&typed)?.frames == 1;
+    let request = args.liken(typed, (&description, pictures))?;
+    let plan = budget::plan_within(args.max_memory, request, make_plan)?;
     args.check_task(plan.task, description.conditions.is_none())?;
     let job = Job {
         outputs: Outputs::new(args.output.as_deref(), &plan.seeds, plan.frames),

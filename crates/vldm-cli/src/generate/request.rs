@@ -14,15 +14,14 @@ use crate::scene;
 const DEFAULT_MODEL: &str = "assets/default";
 
 impl GenerateArgs {
-    /// The request to a model; what was not typed is left to it.
-    pub(super) fn resolve(
+    /// A request with what each sample should be like, as far as the model reads it: boxes say
+    /// something of `pictures` only.
+    pub(super) fn liken(
         &self,
-        model: &ModelDescription,
-        classes: &[String],
+        mut request: GenerateRequest,
+        (model, pictures): (&ModelDescription, bool),
     ) -> Result<GenerateRequest> {
-        let mut request = self.typed(classes)?;
         if let Some(set) = &self.like {
-            let pictures = request.frames == Some(1);
             let each = like::wishes(set, self.count)?.into_iter().map(|wishes| {
                 let mut wishes = wishes.known_to_model(model);
                 wishes.negative_prompt.clone_from(&self.negative_prompt);
@@ -32,13 +31,13 @@ impl GenerateArgs {
                 }
             });
             request.each = each.collect();
-            request.validate()?;
         }
         Ok(request)
     }
 
-    /// What was typed; the model calls the classes of boxes so.
-    fn typed(&self, classes: &[String]) -> Result<GenerateRequest> {
+    /// The request as it was typed; what was not is left to the model, which calls the classes of boxes
+    /// so.
+    pub(super) fn typed(&self, classes: &[String]) -> Result<GenerateRequest> {
         let scene = match &self.scene {
             Some(path) => scene::read(path, classes)?,
             None => Wishes::default(),

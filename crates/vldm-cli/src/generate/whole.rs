@@ -84,7 +84,9 @@ pub(super) fn run(args: &GenerateArgs, stack: &StackDescription) -> anyhow::Resu
 }
 
 fn plan(args: &GenerateArgs, stack: &StackDescription) -> anyhow::Result<ClipPlan> {
-    let request = args.resolve(&stack.needed(Stage::KeyFrames)?.model, stack.box_classes())?;
+    let typed = args.typed(stack.box_classes())?;
+    let model = &stack.needed(Stage::KeyFrames)?.model;
+    let request = args.liken(typed, (model, false))?;
     let last = args.until.map(|until| match until {
         Until::KeyFrames => LastStage::KeyFrames,
         Until::Interpolation => LastStage::Interpolation,

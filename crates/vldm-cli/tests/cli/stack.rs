@@ -190,6 +190,7 @@ fn a_memory_budget_chooses_tiles_and_chunks() {
 #[test]
 fn samples_like_a_set_of_clips_are_a_set_of_clips() {
     let folder = tempfile::tempdir().expect("a folder");
+    std::fs::create_dir(folder.path().join("made")).expect("a folder");
     let like = |count: &str| {
         ran(program(folder.path())
             .args([
@@ -213,7 +214,7 @@ fn samples_like_a_set_of_clips_are_a_set_of_clips() {
     // What the model does not read it was not told.
     assert!(lines.iter().all(|line| line["text"].is_null()));
     assert!(lines.iter().any(|line| line["boxes"][0][0].is_array()));
-    let settings = std::fs::read(folder.path().join("made/car-1.png.json")).expect("settings");
+    let settings = std::fs::read(folder.path().join("made/car-1.json")).expect("settings");
     let settings: serde_json::Value = serde_json::from_slice(&settings).expect("JSON");
     let told = settings["settings"]["boxes"].as_array().map(Vec::len);
     assert_eq!(
