@@ -183,10 +183,10 @@ impl ClipPlan {
         if let Some(stage) = stack.stage(Stage::KeyFrames) {
             let frames = (self.key_frames, base, bytes);
             needs.push(StageMemory::sampling(Stage::KeyFrames, stage, frames));
-            needs.extend(StageMemory::decoding(
-                stage,
-                (self.decode_chunk, base, bytes),
-            ));
+            let decoder = stack.stage(Stage::Decoder);
+            let decoder = decoder.filter(|decoder| decoder.model.autoencoder.is_some());
+            let frames = (self.decode_chunk, base, bytes);
+            needs.extend(StageMemory::decoding(decoder.unwrap_or(stage), frames));
         }
         if let (true, Some(stage)) = (self.interpolations > 0, stack.stage(Stage::Interpolation)) {
             let frames = (FRAMES_AT_ONCE, base, bytes);
