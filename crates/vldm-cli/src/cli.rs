@@ -9,6 +9,7 @@ use crate::data::world::WorldArgs;
 use crate::device::DeviceName;
 use crate::drive::DriveArgs;
 use crate::edit::decode::DecodeArgs;
+use crate::edit::encode::EncodeClipArgs;
 use crate::edit::interpolate::InterpolateArgs;
 use crate::edit::upsample::UpsampleArgs;
 use crate::evaluate::EvaluateCommand;
@@ -53,6 +54,10 @@ pub(crate) enum Command {
     /// Make a clip of latents.
     #[command(after_help = EXIT_STATUS)]
     Decode(Box<DecodeArgs>),
+
+    /// Make latents of a clip.
+    #[command(after_help = EXIT_STATUS)]
+    Encode(Box<EncodeClipArgs>),
 
     /// Look at models, write them anew, compare them with a reference.
     #[command(after_help = EXIT_STATUS)]

@@ -21,6 +21,7 @@ mod output;
 mod plan_table;
 mod progress;
 mod scene;
+mod stack;
 mod terminal;
 mod train;
 
@@ -71,6 +72,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Interpolate(args) => edit::interpolate::run(&args),
         Command::Upsample(args) => edit::upsample::run(&args),
         Command::Decode(args) => edit::decode::run(&args),
+        Command::Encode(args) => edit::encode::run(&args),
         Command::Train(args) => train::run(&args),
         Command::Evaluate { command } => evaluate::run(&command),
         Command::Bench(args) => bench::run(&args),

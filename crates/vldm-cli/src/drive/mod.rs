@@ -9,13 +9,13 @@ use std::path::PathBuf;
 use clap::Args;
 use vldm::Error;
 use vldm::pipeline::{RolloutRequest, StackDescription, Wishes};
-use vldm::preset::{Preset, Stage};
+use vldm::preset::Stage;
 
 use crate::compute::ComputeArgs;
-use crate::generate::{default_model, label};
+use crate::generate::label;
 use crate::output::Outputs;
-use crate::scene;
 use crate::terminal::{complain, say};
+use crate::{scene, stack};
 
 /// Where to start, how long, how often, and where to put it.
 #[derive(Debug, Args)]
@@ -109,23 +109,7 @@ pub(crate) fn run(args: &DriveArgs) -> anyhow::Result<()> {
 
 impl DriveArgs {
     fn stack(&self) -> anyhow::Result<StackDescription> {
-        let path = match &self.model {
-            Some(path) => path.clone(),
-            None => default_model()?,
-        };
-        if !path.exists()
-            && let Some(name) = path.to_str()
-            && let Ok(preset) = Preset::load(name)
-            && preset.is_stack()
-        {
-            return Ok(StackDescription::from_preset(&preset, 0)?);
-        }
-        let stack = StackDescription::open(&path)?.ok_or_else(|| {
-            Error::Input(format!(
-                "{} has no stack.toml: driving needs a stack with prediction and interpolation",
-                path.display()
-            ))
-        })?;
+        let stack = stack::needed(self.model.as_deref())?;
         stack.needed(Stage::Prediction)?;
         stack.needed(Stage::Interpolation)?;
         Ok(stack)

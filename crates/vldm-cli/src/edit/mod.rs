@@ -1,6 +1,7 @@
-//! `vldm interpolate`, `vldm upsample` and `vldm decode`: single stages on the user's own input.
+//! `vldm interpolate`, `vldm upsample`, `vldm decode` and `vldm encode`: single stages on the user's own input.
 
 pub(crate) mod decode;
+pub(crate) mod encode;
 pub(crate) mod interpolate;
 pub(crate) mod upsample;
 
@@ -8,12 +9,12 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::{Value, json};
-use vldm::Error;
 use vldm::pipeline::{StackDescription, Wishes};
 use vldm_media::{Clip, Fps, ReadOptions, WriteOptions};
 
 use crate::compute::ComputeArgs;
-use crate::generate::{default_model, label};
+use crate::generate::label;
+use crate::stack;
 
 /// What these commands have in common.
 #[derive(Debug, Args)]
@@ -51,17 +52,8 @@ pub(crate) struct EditArgs {
 }
 
 impl EditArgs {
-    fn stack(&self) -> anyhow::Result<StackDescription> {
-        let path = match &self.model {
-            Some(path) => path.clone(),
-            None => default_model()?,
-        };
-        Ok(StackDescription::open(&path)?.ok_or_else(|| {
-            Error::Input(format!(
-                "{} has no stack.toml: expected the folder of a stack",
-                path.display()
-            ))
-        })?)
+    fn stack(&self) -> vldm::Result<StackDescription> {
+        stack::needed(self.model.as_deref())
     }
 
     fn wishes(&self) -> Wishes {

@@ -18,10 +18,10 @@ use vldm::pipeline::{GenerateRequest, Generation, GivenTensors, Plan};
 use vldm_media::Info;
 
 pub(crate) use args::{GenerateArgs, label};
-pub(crate) use request::default_model;
 
 use crate::interrupt::Interrupt;
 use crate::output::Outputs;
+use crate::stack::model_path;
 use crate::terminal::{complain, say};
 
 /// A run, ready to start.
@@ -84,7 +84,7 @@ pub(crate) fn run(args: &GenerateArgs, verbose: bool) -> anyhow::Result<()> {
 
 /// Everything that can be decided and refused before weights are read.
 fn prepare(args: &GenerateArgs) -> anyhow::Result<(Job, ModelDescription)> {
-    let model_path = args.model_path()?;
+    let model_path = model_path(args.model.as_deref())?;
     let description = args.weights.describe(&model_path)?;
     let bytes_per_value = args.compute.dtype().size() as u64;
     let own_temporal = args.weights.temporal.clone();

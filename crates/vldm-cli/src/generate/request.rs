@@ -1,7 +1,5 @@
 //! From what was typed to the library's request.
 
-use std::path::PathBuf;
-
 use vldm::model::ModelDescription;
 use vldm::pipeline::{GenerateRequest, Task, Wishes};
 use vldm::sampler::SamplerConfig;
@@ -9,9 +7,6 @@ use vldm::{Error, Result};
 
 use super::{GenerateArgs, like};
 use crate::scene;
-
-/// The model that is used where none is named.
-const DEFAULT_MODEL: &str = "assets/default";
 
 impl GenerateArgs {
     /// A request with what each sample should be like, as far as the model reads it: boxes say
@@ -124,33 +119,6 @@ impl GenerateArgs {
             false => Err(Error::Input(format!("this model {kind}: add {needed}"))),
         }
     }
-
-    /// The model named, or the one that ships with the program.
-    pub(super) fn model_path(&self) -> Result<PathBuf> {
-        match &self.model {
-            Some(path) => Ok(path.clone()),
-            None => default_model(),
-        }
-    }
-}
-
-/// The model that ships with the program.
-pub(crate) fn default_model() -> Result<PathBuf> {
-    let program = std::env::current_exe().unwrap_or_default();
-    let above = program
-        .ancestors()
-        .skip(1)
-        .map(|folder| folder.join(DEFAULT_MODEL));
-    std::iter::once(PathBuf::from(DEFAULT_MODEL))
-        .chain(above)
-        .find(|path| path.is_dir())
-        .ok_or_else(|| {
-            Error::Input(format!(
-                "no --model was given, and there is no {DEFAULT_MODEL} here or in a folder above \
-                     {}: name a model's folder or .safetensors file",
-                program.display()
-            ))
-        })
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use vldm::pipeline::{
     ClipPlan, ClipProgress, ClipRun, FinishedClip, GenerateRequest, LastStage, StackDescription,
 };
-use vldm::preset::{Preset, Stage};
+use vldm::preset::Stage;
 use vldm_media::{Info, WriteOptions};
 
 use super::args::Until;
@@ -13,6 +13,7 @@ use crate::interrupt::Interrupt;
 use crate::output::Outputs;
 use crate::plan_table::{costs, table};
 use crate::progress::Bar;
+use crate::stack::{find, model_path};
 use crate::terminal::{complain, say};
 
 /// The stack to run as a whole; `None` where the model is a single one, or what is asked for takes one
@@ -25,23 +26,13 @@ pub(super) fn stack(args: &GenerateArgs) -> anyhow::Result<Option<StackDescripti
     if alone {
         return Ok(None);
     }
-    let path = args.model_path()?;
-    if !path.exists()
-        && let Some(name) = path.to_str()
-        && let Ok(preset) = Preset::load(name)
-        && preset.is_stack()
-    {
-        return Ok(Some(with_steps(
-            args,
-            StackDescription::from_preset(&preset, 0)?,
-        )));
-    }
     let more = |stack: &StackDescription| {
         [Stage::Interpolation, Stage::Upsampler]
             .into_iter()
             .any(|stage| stack.stage(stage).is_some())
     };
-    Ok(StackDescription::open(&path)?
+    let path = model_path(args.model.as_deref())?;
+    Ok(find(&path)?
         .filter(more)
         .map(|stack| with_steps(args, stack)))
 }

@@ -146,6 +146,16 @@ fn single_stages_take_the_user_s_own_clips() {
         "upsample", "in", "--model", "stack", "--tile", "64", "-o", "large",
     ]));
     assert_eq!(clip("large").width(), 512);
+    ok(program(folder.path()).args(["encode", "in", "--model", "stack", "-o", "in.safetensors"]));
+    ok(program(folder.path()).args([
+        "decode",
+        "in.safetensors",
+        "--model",
+        "stack",
+        "-o",
+        "again",
+    ]));
+    assert_eq!(clip("again").num_frames(), few.num_frames());
 }
 
 #[test]

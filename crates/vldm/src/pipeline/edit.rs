@@ -37,7 +37,7 @@ pub enum EditProgress {
 ///
 /// # Errors
 /// [`Error::Input`] when the sides are no multiples of the autoencoder's factor.
-pub(crate) fn encode(
+pub fn encode_frames(
     part: &VideoAutoencoder,
     frames: &[Frame],
     onto: (&Device, DType),
@@ -127,7 +127,7 @@ impl InterpolateRun {
         if self.passes.is_none() && self.at + 1 < self.frames.len() {
             let end = (self.at + PIECE).min(self.frames.len());
             let onto = (&self.stage.device, self.stage.dtype);
-            let given = encode(&self.part, &self.frames[self.at..end], onto)?;
+            let given = encode_frames(&self.part, &self.frames[self.at..end], onto)?;
             let which = (self.regimes.clone(), self.seed, self.at as u64);
             self.passes = Some(Passes::new(&self.stage, given, self.tokens.clone(), which)?);
         }

@@ -101,7 +101,8 @@ struct SamplingState {
 #[derive(Debug)]
 struct Runner<'m> {
     model: &'m Model,
-    autoencoder: &'m VideoAutoencoder,
+    /// None where the network diffuses pixels.
+    autoencoder: Option<&'m VideoAutoencoder>,
     /// The denoising networks.
     stage: StageModel,
     plan: Plan,
@@ -118,7 +119,7 @@ impl<'m> Generation<'m> {
         picture: Option<Frame>,
         given: GivenTensors,
     ) -> Result<Self> {
-        let missing = || Error::Input("the model lacks a U-Net, autoencoder or schedule".into());
+        let missing = || Error::Input("the model lacks a U-Net or a schedule".into());
         match (plan.task, &picture) {
             (Task::ImageToVideo, None) => {
                 return Err(Error::Input(
@@ -145,7 +146,7 @@ impl<'m> Generation<'m> {
         let warnings = plan.wishes_of(0).warnings(&stage);
         let runner = Runner {
             model,
-            autoencoder: model.autoencoder.as_ref().ok_or_else(missing)?,
+            autoencoder: model.autoencoder.as_ref(),
             stage,
             plan,
         };
@@ -210,7 +211,8 @@ impl<'m> Generation<'m> {
             ..
         } = self.runner.plan;
         let part = self.runner.autoencoder;
-        let chunks = DecodeChunks::new(frames, decode_chunk, part.temporal.is_some());
+        let over_time = part.is_some_and(|part| part.temporal.is_some());
+        let chunks = DecodeChunks::new(frames, decode_chunk, over_time);
         if run.chunk == chunks.len() {
             let sample = self.runner.finish(self.next_sample, run)?;
             self.next_sample += 1;
@@ -228,7 +230,12 @@ impl<'m> Generation<'m> {
             of: frames,
         };
         let latents = run.latents.clone().cast(self.runner.model.dtype);
-        let pixels = decode_latents(part, &latents, ranges)?;
+        let pixels = match part {
+            Some(part) => decode_latents(part, &latents, ranges)?,
+            None => latents
+                .narrow(1, ranges.0.start, ranges.0.len())
+                .squeeze_dim(0),
+        };
         run.pixels.push(pixels.cast(DType::F32));
         run.chunk += 1;
         Ok((progress, State::Decoding(Box::new(run))))

@@ -32,7 +32,9 @@ mod wishes;
 pub use clip_plan::{ClipPlan, LastStage};
 pub use clip_run::{ClipProgress, ClipRun, FinishedClip};
 pub use decode::{DecodeChunks, decode_latents};
-pub use edit::{EditProgress, InterpolateRun, UpsampleRun, interpolation_factor, pictures};
+pub use edit::{
+    EditProgress, InterpolateRun, UpsampleRun, encode_frames, interpolation_factor, pictures,
+};
 pub use generation::{Generation, Progress, Sample};
 pub use inputs::GivenTensors;
 pub use memory::{MemoryEstimate, StageMemory};

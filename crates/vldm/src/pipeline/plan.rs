@@ -70,10 +70,14 @@ pub struct Plan {
     pub levels: StepPlan,
 }
 
+/// Channels of a picture.
+const RGB: usize = 3;
+
 /// The parts of a model that every task needs.
 struct Parts<'a> {
     unet: &'a UNetDescription,
-    autoencoder: &'a AutoencoderDescription,
+    /// None where the network diffuses pixels.
+    autoencoder: Option<&'a AutoencoderDescription>,
     noise: &'a NoiseDescription,
     task: Task,
     /// Whether the U-Net has temporal layers, its own or from a file.
@@ -101,7 +105,7 @@ impl Plan {
         let frames = parts.frames(request)?;
         parts.check_wishes(description, request, frames)?;
         let (width, height) = parts.size(request)?;
-        let factor = parts.autoencoder.config.factor();
+        let factor = parts.factor();
         let latent = [height / factor, width / factor];
         let sampler = request.sampler.unwrap_or(parts.noise.sampler);
         let steps = request
@@ -129,11 +133,7 @@ impl Plan {
             height,
             frames,
             fps: parts.fps(request)?,
-            latent_shape: [
-                parts.autoencoder.config.latent_channels,
-                latent[0],
-                latent[1],
-            ],
+            latent_shape: [parts.unet.config.out_channels, latent[0], latent[1]],
             network_calls: sampler.network_calls(steps) * branches,
             sampler,
             steps,
@@ -161,19 +161,21 @@ impl Plan {
 
 impl<'a> Parts<'a> {
     fn of(description: &'a ModelDescription, added_temporal: bool) -> Result<Self> {
-        let (Some(unet), Some(autoencoder), Some(noise)) = (
+        let parts = (
             &description.unet,
             &description.autoencoder,
             &description.noise,
-        ) else {
-            return Err(Error::Input(format!(
-                "{} ({}) is not a whole model: generating needs a U-Net, an autoencoder and a \
-                 scheduler_config.json",
-                description.path.display(),
-                description.kind
-            )));
+        );
+        let (Some(unet), autoencoder, Some(noise)) = parts else {
+            return Err(not_whole(description));
         };
-        let latents = autoencoder.config.latent_channels;
+        if autoencoder.is_none() && unet.config.out_channels != RGB {
+            return Err(not_whole(description));
+        }
+        let latents = match autoencoder {
+            Some(autoencoder) => autoencoder.config.latent_channels,
+            None => RGB,
+        };
         let channels = unet.config.in_channels;
         let has_picture = description.image_encoder.is_some();
         let reads = description.text_encoder.is_some() || description.conditions.is_some();
@@ -196,7 +198,7 @@ impl<'a> Parts<'a> {
         Ok(Self {
             usual: &description.usual,
             unet,
-            autoencoder,
+            autoencoder: autoencoder.as_ref(),
             noise,
             task,
             temporal,
@@ -237,20 +239,23 @@ impl<'a> Parts<'a> {
         [height, width]: [usize; 2],
         bytes_per_value: u64,
     ) -> MemoryEstimate {
-        let factor = self.autoencoder.config.factor();
+        let factor = self.factor();
         let latent = [height / factor, width / factor];
         let unet = &self.unet.config;
-        let autoencoder = &self.autoencoder.config;
         MemoryEstimate {
             weights: 0,
             sampling: unet_activations(unet, frames, latent, bytes_per_value),
-            decoding: decoder_activations(
-                autoencoder,
-                decode_chunk,
-                [height, width],
-                bytes_per_value,
-            ),
+            decoding: self.autoencoder.map_or(0, |autoencoder| {
+                let size = [height, width];
+                decoder_activations(&autoencoder.config, decode_chunk, size, bytes_per_value)
+            }),
         }
+    }
+
+    /// Pixels of a picture along one entry of what is denoised.
+    fn factor(&self) -> usize {
+        self.autoencoder
+            .map_or(1, |autoencoder| autoencoder.config.factor())
     }
 
     fn fps(&self, request: &GenerateRequest) -> Result<Fps> {
@@ -278,7 +283,7 @@ impl<'a> Parts<'a> {
     }
 
     fn size(&self, request: &GenerateRequest) -> Result<(usize, usize)> {
-        let factor = self.autoencoder.config.factor();
+        let factor = self.factor();
         let [height, width] = self.unet.sample_size.unwrap_or([64; 2]);
         let (width, height) = match self.task {
             Task::TextToVideo => (width * factor, height * factor),
@@ -304,6 +309,15 @@ impl<'a> Parts<'a> {
         }
         Ok(size)
     }
+}
+
+fn not_whole(description: &ModelDescription) -> Error {
+    Error::Input(format!(
+        "{} ({}) is not a whole model: generating needs a U-Net, an autoencoder (unless it diffuses \
+         pixels) and a scheduler_config.json",
+        description.path.display(),
+        description.kind
+    ))
 }
 
 fn fps_as_text<S: serde::Serializer>(fps: &Fps, to: S) -> std::result::Result<S::Ok, S::Error> {
