@@ -6,22 +6,26 @@
 //! - [`key_map`] knows how files name what we have, [`single_file`] which model a single file
 //!   holds, [`config`] what diffusers' and transformers' configurations say.
 
+mod atomic;
 pub mod config;
 mod error;
 mod header;
 pub mod key_map;
 mod load;
 mod mapped;
+mod metadata;
 mod save;
 pub mod single_file;
 mod values;
 
+pub use atomic::write_atomically;
 pub use error::{CheckpointError, Mismatch, Misshapen, Missing};
 pub use load::{LoadOptions, LoadReport, count_parameters, load, parameters};
 pub(crate) use load::{Path as ModulePath, shape_in_file};
 pub use mapped::Weights;
+pub use metadata::Metadata;
 pub(crate) use save::{LazyTensor, write_lazily};
-pub use save::{Metadata, SaveOptions, save, write_atomically, write_tensors};
+pub use save::{SaveOptions, save, write_tensors};
 pub(crate) use values::for_each_run;
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! its name only when it has been synced and re-read.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use burn::module::{Module, ModuleVisitor, Param};
@@ -11,78 +11,14 @@ use safetensors::Dtype;
 use serde_json::json;
 
 use super::CheckpointError;
+use super::atomic::{write_atomically, write_checked};
 use super::key_map::{KeyMap, Source, Transform};
 use super::load::{Path as ModulePath, parameters, shape_in_file};
 use super::mapped::Weights;
+use super::metadata::Metadata;
 use super::values;
 
 type Result<T> = std::result::Result<T, CheckpointError>;
-
-/// Version of what we write beside the tensors; readers refuse higher ones.
-pub(crate) const FORMAT_VERSION: u32 = 1;
-
-/// What a file says about itself beside its tensors.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Metadata {
-    /// The model's configuration: with it a file alone is enough to rebuild its model.
-    pub config: Option<serde_json::Value>,
-    /// Training steps behind these weights.
-    pub step: Option<u64>,
-    /// Anything else.
-    pub other: BTreeMap<String, String>,
-}
-
-impl Metadata {
-    /// The entries as written. `format: pt` is what other readers ask for.
-    fn entries(&self) -> BTreeMap<String, String> {
-        let mut entries = self.other.clone();
-        entries.insert("format".into(), "pt".into());
-        entries.insert("vldm.format_version".into(), FORMAT_VERSION.to_string());
-        if let Some(config) = &self.config {
-            entries.insert("vldm.config".into(), config.to_string());
-        }
-        if let Some(step) = self.step {
-            entries.insert("vldm.step".into(), step.to_string());
-        }
-        entries
-    }
-
-    /// Reads back what a file says about itself; a file that others wrote says nothing.
-    ///
-    /// # Errors
-    ///
-    /// When the format version is higher than ours, or an entry is not what it should be.
-    pub fn of(weights: &Weights) -> Result<Self> {
-        let damaged = |problem: String| CheckpointError::damaged(weights.path(), problem);
-        let mut metadata = Self::default();
-        for (key, value) in weights.metadata() {
-            let unreadable = || damaged(format!("its metadata `{key}` is {value:?}"));
-            match key.as_str() {
-                "format" => {}
-                "vldm.format_version" => {
-                    let version: u32 = value.parse().map_err(|_| unreadable())?;
-                    if version > FORMAT_VERSION {
-                        return Err(CheckpointError::unsupported(
-                            weights.path(),
-                            format!(
-                                "written in format version {version}, this program reads up to \
-                                 {FORMAT_VERSION}: update it"
-                            ),
-                        ));
-                    }
-                }
-                "vldm.config" => {
-                    metadata.config = Some(serde_json::from_str(value).map_err(|_| unreadable())?);
-                }
-                "vldm.step" => metadata.step = Some(value.parse().map_err(|_| unreadable())?),
-                _ => {
-                    metadata.other.insert(key.clone(), value.clone());
-                }
-            }
-        }
-        Ok(metadata)
-    }
-}
 
 /// How a module is written.
 #[derive(Debug, Clone, PartialEq)]
@@ -221,56 +157,6 @@ pub(crate) fn write_lazily(
             .map_err(failed)
     })?;
     verify(path)
-}
-
-/// Calls `fill` with a temporary file in the target's folder, syncs it, and gives it the target's
-/// name; on any error the temporary file is gone and the target is as it was. Missing folders are
-/// created.
-///
-/// # Errors
-///
-/// Those of `fill`, and the file system's.
-pub fn write_atomically(
-    path: &Path,
-    fill: impl FnOnce(&mut dyn Write) -> Result<()>,
-) -> Result<()> {
-    write_checked(path, fill, |_| Ok(()))
-}
-
-/// [`write_atomically`], with a last look at the temporary file before it takes its name.
-fn write_checked(
-    path: &Path,
-    fill: impl FnOnce(&mut dyn Write) -> Result<()>,
-    check: impl FnOnce(&Path) -> Result<()>,
-) -> Result<()> {
-    let failed = |error| CheckpointError::write(path, error);
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    std::fs::create_dir_all(folder).map_err(failed)?;
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".vldm-").suffix(".partial");
-    // Readable like any other new file: the process's mask decides, not the temporary file's 0600.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let temporary = builder.tempfile_in(folder).map_err(failed)?;
-    let mut out = BufWriter::with_capacity(1 << 20, temporary);
-    fill(&mut out)?;
-    let temporary = out
-        .into_inner()
-        .map_err(|error| failed(error.into_error()))?;
-    temporary.as_file().sync_all().map_err(failed)?;
-    check(temporary.path())?;
-    temporary
-        .persist(path)
-        .map_err(|error| failed(error.error))?;
-    // The new name itself survives a power cut only when the folder has been synced.
-    #[cfg(unix)]
-    std::fs::File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(failed)?;
-    Ok(())
 }
 
 /// Re-reads a file's header.

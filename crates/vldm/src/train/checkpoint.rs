@@ -24,7 +24,7 @@ use vldm_kernels::{Moments, from_memory_order, memory_order, memory_order_of};
 use super::learner::Learner;
 use super::networks::Networks;
 use super::optimizer::Slot;
-use super::recipe::CheckpointConfig;
+use super::settings::CheckpointConfig;
 use crate::checkpoint::{
     CheckpointError, LazyTensor, ModulePath, Weights, write_atomically, write_lazily,
 };

@@ -36,6 +36,7 @@ pub mod report;
 mod run;
 mod sample;
 mod schedule;
+mod settings;
 mod sources;
 mod stage;
 mod start;
@@ -60,10 +61,11 @@ pub use overfit::{
     compare_decoders, overfit_one_clip,
 };
 pub use pass::{Pass, denoising_pass};
-pub use recipe::{
-    ActivationCheckpointing, BatchConfig, CheckpointConfig, ConditioningConfig, DreamboothConfig,
-    EvaluationConfig, Recipe, SamplesConfig, WorkingType,
-};
+pub use recipe::Recipe;
 pub use run::{Event, Run, Summary};
 pub use schedule::{Decay, Schedule};
+pub use settings::{
+    ActivationCheckpointing, BatchConfig, CheckpointConfig, ConditioningConfig, DreamboothConfig,
+    EvaluationConfig, SamplesConfig, WorkingType,
+};
 pub use stage::TrainingStage;

@@ -257,15 +257,16 @@ impl<'a, T: Element> Window<'a, T> {
     #[inline(always)]
     fn line(&self, cursor: &Cursor, tap: [usize; 3]) -> Option<usize> {
         let mut pixel = cursor.sample;
-        for axis in 0..2 {
-            let table = &self.tables[axis];
-            let source = table.source[cursor.position[axis] * table.taps + tap[axis]];
+        let [frames, rows, columns] = self.source;
+        let axes = [frames, rows].into_iter().zip(&self.tables);
+        for ((size, table), (position, tap)) in axes.zip(cursor.position.into_iter().zip(tap)) {
+            let source = table.source[position * table.taps + tap];
             if source == OUTSIDE {
                 return None;
             }
-            pixel = pixel * self.source[axis] + source as usize;
+            pixel = pixel * size + source as usize;
         }
-        Some(pixel * self.source[2])
+        Some(pixel * columns)
     }
 }
 

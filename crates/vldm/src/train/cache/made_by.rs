@@ -13,7 +13,8 @@ use crate::checkpoint::{CheckpointError, ModulePath, write_atomically};
 use crate::error::{Error, Result};
 use crate::preset::Preset;
 use crate::train::networks::Networks;
-use crate::train::recipe::{Recipe, WorkingType};
+use crate::train::recipe::Recipe;
+use crate::train::settings::WorkingType;
 
 /// The version of a cache's layout.
 const FORMAT: u32 = 1;
