@@ -9,6 +9,7 @@ use vldm::checkpoint::write_tensors;
 use vldm::pipeline::{StageLoader, encode_frames};
 
 use crate::compute::ComputeArgs;
+use crate::generate::check_latents_path;
 use crate::interrupt::Interrupt;
 use crate::progress::Bar;
 use crate::stack;
@@ -39,7 +40,7 @@ pub(crate) struct EncodeClipArgs {
 /// Runs the command.
 pub(crate) fn run(args: &EncodeClipArgs) -> anyhow::Result<()> {
     let stack = stack::needed(args.model.as_deref())?;
-    vldm_media::check_writable(&args.output)?;
+    check_latents_path(&args.output)?;
     let clip = super::read(&args.input)?;
     let interrupt = Interrupt::listen()?;
     let (device, dtype) = (args.compute.open()?, args.compute.dtype());

@@ -47,10 +47,10 @@ impl LatentsFile {
 }
 
 /// Whether a latents file can be written at `path`: before long work.
-pub(super) fn check_latents_path(path: &Path) -> Result<()> {
+pub(crate) fn check_latents_path(path: &Path) -> Result<()> {
     let refuse = |reason: String| {
         let path = path.display();
-        Err(Error::Input(format!("--save-latents {path}: {reason}")))
+        Err(Error::Input(format!("{path}: {reason}")))
     };
     if path.is_dir() {
         return refuse("a folder has this name; name a .safetensors file".into());

@@ -18,6 +18,7 @@ use vldm::pipeline::{GenerateRequest, Generation, GivenTensors, Plan};
 use vldm_media::Info;
 
 pub(crate) use args::{GenerateArgs, label};
+pub(crate) use latents::check_latents_path;
 
 use crate::interrupt::Interrupt;
 use crate::output::Outputs;

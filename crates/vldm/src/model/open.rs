@@ -7,7 +7,7 @@ use super::{
     AutoencoderDescription, ModelDescription, NoiseDescription, StackConfig, UNetDescription,
     UsualSettings, foreign, noise,
 };
-use crate::autoencoder::TemporalDecoderConfig;
+use crate::autoencoder::{AutoencoderConfig, TemporalDecoderConfig};
 use crate::checkpoint::config::{
     ClipTextConfig, ClipVisionConfig, DiffusersAutoencoderConfig, DiffusersNoiseConfig,
     DiffusersUNetConfig, Json, ModelFolder, ModelSource,
@@ -103,11 +103,17 @@ pub(super) fn preset(preset: &Preset, seed: u64) -> Result<ModelDescription> {
         _ => None,
     };
     let frames = preset.clip.as_ref().map(|clip| clip.num_frames);
+    let factor = preset
+        .autoencoder
+        .as_ref()
+        .map_or(1, AutoencoderConfig::factor);
+    let clip = preset.clip.as_ref();
+    let sample_size = clip.map(|clip| [clip.height / factor, clip.width / factor]);
     Ok(ModelDescription {
         unet: preset.unet.clone().map(|config| UNetDescription {
             config,
             temporal: preset.temporal.clone(),
-            sample_size: None,
+            sample_size,
             num_frames: frames,
         }),
         autoencoder: preset
