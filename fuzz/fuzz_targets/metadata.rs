@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use libfuzzer_sys::fuzz_target;
-use vldm::data::{ClipSource, FolderSource};
+use vldm::data::FolderSource;
 use vldm_media::{Clip, Fps, Frame, WriteOptions};
 
 fn folder() -> &'static PathBuf {

@@ -8,10 +8,11 @@ use vldm::model::StackConfig;
 
 fuzz_target!(|text: &str| {
     if let Ok(stack) = StackConfig::parse(text) {
-        let stage = stack.key_frames;
-        for path in stage.temporal.iter().chain([&stage.model]) {
-            assert!(!path.is_absolute());
-            assert!(path.components().all(|part| part != Component::ParentDir));
+        for (_, stage) in stack.stages() {
+            for path in stage.temporal.iter().chain([&stage.model]) {
+                assert!(!path.is_absolute());
+                assert!(path.components().all(|part| part != Component::ParentDir));
+            }
         }
     }
 });

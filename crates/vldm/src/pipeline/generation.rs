@@ -128,7 +128,7 @@ impl<'m> Generation<'m> {
             }
             (Task::TextToVideo, Some(_)) => {
                 return Err(Error::Input(
-                    "this model reads text only: leave out `--image`, or choose an image-to-video \
+                    "this model starts from no picture: leave out `--image`, or choose an image-to-video \
                      model"
                         .into(),
                 ));
