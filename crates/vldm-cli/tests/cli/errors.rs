@@ -164,7 +164,7 @@ fn files() {
     check(
         &format!("{latents} no/l.safetensors {small}"),
         2,
-        "--save-latents no/l",
+        "no/l.safetensors: nothing can be written there",
     );
     check(
         &format!("{latents} empty {small}"),

@@ -316,10 +316,13 @@ fn without_a_model_the_shipped_stack_is_used() {
     let output = folder.path().join("clip.mp4");
     let ran = ran(program(&root)
         .args(["generate", "-p", "a road at night", "--steps", "1"])
-        .args(["--stage-steps", "interpolation=1", "-o"])
+        .args(["--stage-steps", "interpolation=1"])
+        .args(["--frames", "9", "--width", "256", "--height", "128", "-o"])
         .arg(&output));
     assert_eq!(ran.status, 0, "{}", ran.stderr);
     assert_eq!(listing(folder.path()), ["clip.json", "clip.mp4"]);
     let metadata = vldm_media::read_metadata(&output).expect("readable");
     assert_eq!(metadata.expect("there")["model"], "assets/default");
+    let clip = vldm_media::probe(&output, &vldm_media::ReadOptions::default()).expect("a clip");
+    assert_eq!((clip.num_frames, clip.width, clip.height), (9, 256, 128));
 }
