@@ -1,5 +1,7 @@
-//! A folder's `metadata.jsonl` beside two clips: nothing outside the folder may be opened.
+//! A folder's `metadata.jsonl` beside two clips: any text is read or refused, line by line.
 #![no_main]
+
+mod scratch;
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -8,15 +10,6 @@ use libfuzzer_sys::fuzz_target;
 use vldm::data::FolderSource;
 use vldm_media::{Clip, Fps, Frame, WriteOptions};
 
-fn folder() -> &'static PathBuf {
-    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    FOLDER.get_or_init(|| {
-        let folder = std::env::temp_dir().join(format!("vldm-fuzz-metadata-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).expect("a folder");
-        folder
-    })
-}
-
 fn clips() -> &'static PathBuf {
     static WRITTEN: OnceLock<()> = OnceLock::new();
     WRITTEN.get_or_init(|| {
@@ -24,11 +17,15 @@ fn clips() -> &'static PathBuf {
         let fps = Fps::new(8, 1).expect("a rate");
         for name in ["a.gif", "b.gif"] {
             let clip = Clip::new(vec![frame.clone(); 3], fps).expect("a clip");
-            vldm_media::write(folder().join(name), &clip, &WriteOptions::default())
-                .expect("the clip is written");
+            vldm_media::write(
+                scratch::folder().join(name),
+                &clip,
+                &WriteOptions::default(),
+            )
+            .expect("the clip is written");
         }
     });
-    folder()
+    scratch::folder()
 }
 
 fuzz_target!(|bytes: &[u8]| {

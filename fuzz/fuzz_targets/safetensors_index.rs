@@ -1,6 +1,8 @@
 //! Shard indexes beside one good shard: nothing outside the folder may be opened.
 #![no_main]
 
+mod scratch;
+
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
@@ -8,13 +10,12 @@ use libfuzzer_sys::fuzz_target;
 use vldm::checkpoint::{Weights, write_tensors};
 
 fn folder() -> &'static PathBuf {
-    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    FOLDER.get_or_init(|| {
-        let folder = std::env::temp_dir().join(format!("vldm-fuzz-{}", std::process::id()));
-        let shard = folder.join("a.safetensors");
+    static WRITTEN: OnceLock<()> = OnceLock::new();
+    WRITTEN.get_or_init(|| {
+        let shard = scratch::folder().join("a.safetensors");
         write_tensors(&shard, &[], &Default::default()).expect("the shard is written");
-        folder
-    })
+    });
+    scratch::folder()
 }
 
 fuzz_target!(|bytes: &[u8]| {

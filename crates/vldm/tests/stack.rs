@@ -129,14 +129,15 @@ fn a_longer_rollout_takes_more_segments_and_no_more_memory() {
             seconds,
             ..rollout_request()
         };
-        RolloutPlan::new(&stack, &request, (14, 4)).expect("a plan")
+        RolloutPlan::new(&stack, &request).expect("a plan")
     };
     let (short, long) = (plan(5.0), plan(300.0));
     assert_eq!((short.frames, short.segments), (150, 2));
     // Ten key frames in the first window, eight new ones in every other, and sixteen frames from one to
     // the next.
     assert_eq!((long.frames, long.segments), (9000, 71));
-    assert_eq!(short.memory, long.memory);
+    let memory = |plan: &RolloutPlan| plan.memory(&stack, (14, 4)).expect("both stages");
+    assert_eq!(memory(&short), memory(&long));
     let calls = |plan: &RolloutPlan| plan.network_frames[1].1;
     assert_eq!(2 * calls(&long), 71 * calls(&short));
 }

@@ -102,7 +102,7 @@ pub(crate) fn run(args: &DriveArgs) -> anyhow::Result<()> {
     }
     let job = run::Job::new(args, &stack, &requests, &outputs)?;
     match args.dry_run {
-        true => say(job.as_table()),
+        true => say(job.as_table()?),
         false => job.run(),
     }
 }

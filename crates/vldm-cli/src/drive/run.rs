@@ -36,13 +36,12 @@ impl<'a> Job<'a> {
         requests: &'a [RolloutRequest],
         outputs: &'a Outputs,
     ) -> anyhow::Result<Self> {
-        let bytes = args.compute.dtype().size() as u64;
         let job = Self {
             args,
             stack,
             requests,
             outputs,
-            plan: RolloutPlan::new(stack, &requests[0], (args.decode_chunk, bytes))?,
+            plan: RolloutPlan::new(stack, &requests[0])?,
         };
         let (width, height) = job.size();
         outputs.check(&Info {
@@ -60,8 +59,10 @@ impl<'a> Job<'a> {
     }
 
     /// What would be done.
-    pub(super) fn as_table(&self) -> String {
+    pub(super) fn as_table(&self) -> vldm::Result<String> {
         let plan = &self.plan;
+        let bytes = self.args.compute.dtype().size() as u64;
+        let memory = plan.memory(self.stack, (self.args.decode_chunk, bytes))?;
         let [width, height] = plan.size;
         let rollouts = match self.requests.len() {
             1 => "a rollout".to_owned(),
@@ -83,10 +84,10 @@ impl<'a> Job<'a> {
                 format!("{} of {} key frames", plan.segments, plan.window),
             ),
         ];
-        rows.extend(costs(&plan.network_frames, &plan.memory));
+        rows.extend(costs(&plan.network_frames, &memory));
         let paths = self.outputs.paths().iter();
         rows.extend(paths.map(|path| ("output", path.display().to_string())));
-        table(&rows)
+        Ok(table(&rows))
     }
 
     pub(super) fn run(&self) -> anyhow::Result<()> {

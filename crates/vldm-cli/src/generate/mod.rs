@@ -60,7 +60,7 @@ pub(crate) fn run(args: &GenerateArgs, verbose: bool) -> anyhow::Result<()> {
             false => say(report::as_table(&job)),
         };
     }
-    let metadata = like::metadata(args, &job.outputs, &job.plan.each)?;
+    let metadata = like::metadata(args, &job.outputs, &job.plan.wishes.each)?;
     let interrupt = Interrupt::listen()?;
     let picture = args
         .image
@@ -112,7 +112,7 @@ fn prepare(args: &GenerateArgs) -> anyhow::Result<(Job, ModelDescription)> {
 /// What made a sample, for the file and the `.json` beside it.
 fn metadata(args: &GenerateArgs, job: &Job, sample: usize, seed: u64) -> serde_json::Value {
     let plan = Plan {
-        wishes: job.plan.wishes_of(sample).clone(),
+        wishes: job.plan.wishes.of(sample).clone().into(),
         ..job.plan.clone()
     };
     json!({

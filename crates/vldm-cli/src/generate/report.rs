@@ -33,7 +33,7 @@ pub(super) fn as_table(job: &Job) -> String {
     }
     rows.push(("makes", makes(plan)));
     if plan.task == Task::TextToVideo {
-        rows.extend(wishes(&plan.wishes));
+        rows.extend(wishes(&plan.wishes.all));
     } else {
         rows.push(("motion bucket", plan.motion_bucket.to_string()));
         rows.push(("noise augmentation", plan.noise_augmentation.to_string()));

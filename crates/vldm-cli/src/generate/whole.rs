@@ -67,7 +67,7 @@ pub(super) fn run(args: &GenerateArgs, stack: &StackDescription) -> anyhow::Resu
             false => say(as_table(stack, &plan, &outputs)),
         };
     }
-    let metadata = like::metadata(args, &outputs, &plan.each)?;
+    let metadata = like::metadata(args, &outputs, &plan.wishes.each)?;
     let device = args.compute.open()?;
     let run = ClipRun::new(stack, plan.clone(), (device, args.compute.dtype()));
     Consumer::new(args, stack, &plan, &outputs)?.all(run)?;
@@ -178,7 +178,7 @@ impl<'a> Consumer<'a> {
 
     fn metadata(&self, clip: &FinishedClip) -> Value {
         let plan = ClipPlan {
-            wishes: self.plan.wishes_of(clip.index).clone(),
+            wishes: self.plan.wishes.of(clip.index).clone().into(),
             ..self.plan.clone()
         };
         json!({

@@ -52,6 +52,12 @@ impl Guidance {
         }
     }
 
+    /// Calls of the network in each step: one, or two with the unconditional branch.
+    #[must_use]
+    pub fn branches(&self) -> usize {
+        1 + usize::from(self.needs_unconditional())
+    }
+
     /// The scale of each of `num_frames` frames.
     #[must_use]
     pub fn scales(&self, num_frames: usize) -> Vec<f64> {

@@ -191,6 +191,13 @@ impl ModelDescription {
         Ok(description)
     }
 
+    /// Bytes of all parameters, at so many for each.
+    #[must_use]
+    pub fn weight_bytes(&self, bytes_per_value: u64) -> u64 {
+        let counts = self.parameter_counts();
+        counts.iter().map(|part| part.1 as u64).sum::<u64>() * bytes_per_value
+    }
+
     /// What the classes of boxes are called; empty where it reads none, or they have no names.
     #[must_use]
     pub fn box_classes(&self) -> &[String] {

@@ -6,12 +6,12 @@
 use serde::{Deserialize, Serialize};
 use vldm_media::Fps;
 
-use super::interpolate::{FRAMES_AT_ONCE, factor};
+use super::interpolate::{FRAMES_AT_ONCE, factor, windows};
 use super::memory::StageMemory;
 use super::request::GenerateRequest;
 use super::stack::{StackDescription, StageDescription};
 use super::upsample::UpsampleSettings;
-use super::wishes::Wishes;
+use super::wishes::SampleWishes;
 use crate::diffusion::Guidance;
 use crate::error::{Error, Result};
 use crate::preset::Stage;
@@ -39,10 +39,7 @@ pub enum LastStage {
 pub struct ClipPlan {
     /// What is shown.
     #[serde(flatten)]
-    pub wishes: Wishes,
-    /// The same for each clip, where they differ; else empty.
-    #[serde(skip)]
-    pub each: Vec<Wishes>,
+    pub wishes: SampleWishes,
     /// Where it ends.
     pub last: LastStage,
     /// Key frames that are generated.
@@ -107,7 +104,6 @@ impl ClipPlan {
             .or(noise.map(|noise| noise.sampler));
         let mut plan = Self {
             wishes: request.wishes(),
-            each: request.each.clone(),
             last,
             key_frames: frames.key_frames,
             interpolations: frames.passes,
@@ -145,12 +141,6 @@ impl ClipPlan {
         plan.memory = plan.memory_of(stack, bytes_per_value);
         plan.network_frames = plan.network_frames_of(stack);
         Ok(plan)
-    }
-
-    /// What a clip should show.
-    #[must_use]
-    pub fn wishes_of(&self, clip: usize) -> &Wishes {
-        self.each.get(clip).unwrap_or(&self.wishes)
     }
 
     /// The largest need of a stage, in bytes.
@@ -217,29 +207,21 @@ impl ClipPlan {
     }
 
     fn network_frames_of(&self, stack: &StackDescription) -> Vec<(Stage, usize)> {
-        let branches = |guidance: &Guidance| 1 + usize::from(guidance.needs_unconditional());
+        let steps = self.sampler.network_calls(self.steps);
         let mut calls = vec![(
             Stage::KeyFrames,
-            self.key_frames * self.sampler.network_calls(self.steps) * branches(&self.guidance),
+            self.key_frames * steps * self.guidance.branches(),
         )];
-        let each = |stage: &StageDescription| {
-            let usual = &stage.config.usual;
-            usual.steps.unwrap_or(50) * usual.guidance.as_ref().map_or(1, branches)
-        };
         if let Some(stage) = stack.stage(Stage::Interpolation) {
-            let mut frames = ((self.frames - 1).div_ceil(self.stride()) + 1).min(self.key_frames);
-            let mut windows = 0;
-            for _ in 0..self.interpolations {
-                windows += frames - 1;
-                frames = (frames - 1) * self.factor + 1;
-            }
+            let frames = ((self.frames - 1).div_ceil(self.stride()) + 1).min(self.key_frames);
+            let windows = windows(frames - 1, self.factor, self.interpolations as u32);
             calls.push((
                 Stage::Interpolation,
-                windows * (self.factor + 1) * each(stage),
+                windows * (self.factor + 1) * stage.calls_per_frame(),
             ));
         }
         if let (LastStage::Upsampler, Some(stage)) = (self.last, stack.stage(Stage::Upsampler)) {
-            calls.push((Stage::Upsampler, self.frames * each(stage)));
+            calls.push((Stage::Upsampler, self.frames * stage.calls_per_frame()));
         }
         calls
     }
@@ -252,16 +234,17 @@ impl StageDescription {
         autoencoder.map_or(1, |autoencoder| autoencoder.config.factor())
     }
 
-    /// Bytes of the parameters, at so many for each.
-    pub(crate) fn weights(&self, bytes_per_value: u64) -> u64 {
-        let counts = self.model.parameter_counts();
-        counts.iter().map(|part| part.1 as u64).sum::<u64>() * bytes_per_value
+    /// Calls of the network for each frame: steps, and branches of guidance.
+    pub(super) fn calls_per_frame(&self) -> usize {
+        let usual = &self.config.usual;
+        usual.steps.unwrap_or(50) * usual.guidance.as_ref().map_or(1, Guidance::branches)
     }
 }
 
 fn check_wishes(request: &GenerateRequest, stage: &StageDescription) -> Result<()> {
-    let wishes = request.all_wishes();
+    let wishes = request.wishes();
     wishes
+        .as_slice()
         .iter()
         .try_for_each(|wishes| wishes.check_for_clip(&stage.model))
 }

@@ -160,12 +160,12 @@ impl<'s> ClipRun<'s> {
     }
 
     fn began(&self, stage: Stage, model: &StageModel) -> ClipProgress {
-        let said_before = self.clip > 0 && self.plan.each.is_empty();
+        let said_before = self.clip > 0 && self.plan.wishes.each.is_empty();
         ClipProgress::Began {
             clip: self.clip,
             stage,
             warnings: match stage {
-                Stage::KeyFrames if !said_before => self.plan.wishes_of(self.clip).warnings(model),
+                Stage::KeyFrames if !said_before => self.plan.wishes.of(self.clip).warnings(model),
                 _ => Vec::new(),
             },
         }
@@ -173,7 +173,7 @@ impl<'s> ClipRun<'s> {
 
     fn begin(&mut self) -> Result<(ClipProgress, Phase)> {
         let stage = self.load(Stage::KeyFrames)?;
-        let tokens = self.plan.wishes_of(self.clip).encode(&stage)?;
+        let tokens = self.plan.wishes.of(self.clip).encode(&stage)?;
         let factor = stage.autoencoder.as_ref().map_or(1, |a| a.config.factor());
         let [width, height] = self.plan.base_size.map(|side| side / factor);
         let shape = [1, self.plan.key_frames, stage.channels, height, width];
@@ -219,7 +219,7 @@ impl<'s> ClipRun<'s> {
         let needed = (self.plan.frames - 1).div_ceil(self.plan.stride()) + 1;
         let latents = latents.narrow(1, 0, needed.max(2).min(self.plan.key_frames));
         let stage = self.load(Stage::Interpolation)?;
-        let tokens = self.plan.wishes_of(self.clip).encode(&stage)?;
+        let tokens = self.plan.wishes.of(self.clip).encode(&stage)?;
         let regimes = (0..self.plan.interpolations).collect();
         let which = (regimes, self.seed(), 0);
         let passes = Passes::new(&stage, latents, tokens, which)?;
@@ -301,7 +301,7 @@ impl<'s> ClipRun<'s> {
         pixels: Tensor<4>,
     ) -> Result<(ClipProgress, Phase)> {
         let stage = self.load(Stage::Upsampler)?;
-        let wishes = self.plan.wishes_of(self.clip).known_to(&stage);
+        let wishes = self.plan.wishes.of(self.clip).known_to(&stage);
         let tokens = wishes.encode(&stage)?;
         let low = pixels.unsqueeze_dim(0);
         let run = Upsampling::new(&stage, low, tokens, (self.seed(), self.plan.upsample))?;

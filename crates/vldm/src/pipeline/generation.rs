@@ -143,7 +143,7 @@ impl<'m> Generation<'m> {
         if plan.frames == 1 && plan.task == Task::TextToVideo {
             stage.networks.temporal = None;
         }
-        let warnings = plan.wishes_of(0).warnings(&stage);
+        let warnings = plan.wishes.of(0).warnings(&stage);
         let runner = Runner {
             model,
             autoencoder: model.autoencoder.as_ref(),
@@ -281,7 +281,7 @@ impl Runner<'_> {
         };
         let told = match picture {
             None => {
-                let tokens = plan.wishes_of(sample).encode(&self.stage)?;
+                let tokens = plan.wishes.of(sample).encode(&self.stage)?;
                 Told::words(&tokens, shape, &self.model.device)
             }
             Some(picture) => {

@@ -158,6 +158,12 @@ impl Interpolation {
     }
 }
 
+/// Windows of so many `passes` over a clip with `gaps` between its frames: each pass makes `factor` gaps
+/// of one.
+pub(super) fn windows(gaps: usize, factor: usize, passes: u32) -> usize {
+    (0..passes).map(|pass| gaps * factor.pow(pass)).sum()
+}
+
 /// Frames from one given frame to the next, of a model with windows of so many frames.
 pub(crate) fn factor(window: Option<usize>) -> Result<usize> {
     match window {

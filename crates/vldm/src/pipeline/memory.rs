@@ -54,7 +54,7 @@ impl StageMemory {
         let unet = description.model.unet.as_ref();
         Self {
             stage,
-            weights: description.weights(bytes),
+            weights: description.model.weight_bytes(bytes),
             activations: unet.map_or(0, |unet| {
                 unet_activations(
                     &unet.config,
@@ -74,7 +74,7 @@ impl StageMemory {
         let decoder = description.model.autoencoder.as_ref()?;
         Some(Self {
             stage: Stage::Decoder,
-            weights: description.weights(bytes),
+            weights: description.model.weight_bytes(bytes),
             activations: decoder_activations(&decoder.config, frames, [height, width], bytes),
         })
     }

@@ -51,4 +51,4 @@ pub use stack::{StackDescription, StageDescription, StageLoader};
 pub use stage::StageModel;
 pub use stream_decoder::StreamDecoder;
 pub use upsample::UpsampleSettings;
-pub use wishes::Wishes;
+pub use wishes::{SampleWishes, Wishes};

@@ -5,7 +5,7 @@ use vldm_media::Fps;
 
 use super::memory::{MemoryEstimate, decoder_activations, unet_activations};
 use super::request::GenerateRequest;
-use super::wishes::Wishes;
+use super::wishes::SampleWishes;
 use crate::diffusion::{Guidance, NoiseSchedule, StepPlan};
 use crate::error::{Error, Result};
 use crate::model::{
@@ -30,10 +30,7 @@ pub struct Plan {
     pub task: Task,
     /// What is shown, where the model starts from no picture.
     #[serde(flatten)]
-    pub wishes: Wishes,
-    /// The same for each sample, where they differ; else empty.
-    #[serde(skip)]
-    pub each: Vec<Wishes>,
+    pub wishes: SampleWishes,
     /// Pixels.
     pub width: usize,
     /// Pixels.
@@ -118,23 +115,20 @@ impl Plan {
         let guidance = parts.guidance(request);
         let schedule = NoiseSchedule::new(parts.noise.schedule)?;
         let levels = sampler.plan(&schedule, &parts.noise.steps_for(&sampler), steps)?;
-        let branches = if guidance.needs_unconditional() { 2 } else { 1 };
         let decode_chunk = request.decode_chunk.unwrap_or(14).min(frames);
-        let weights = description.parameter_counts();
         let memory = MemoryEstimate {
-            weights: weights.iter().map(|part| part.1 as u64).sum::<u64>() * bytes_per_value,
+            weights: description.weight_bytes(bytes_per_value),
             ..parts.activations([frames, decode_chunk], [height, width], bytes_per_value)
         };
         Ok(Self {
             task: parts.task,
             wishes: request.wishes(),
-            each: request.each.clone(),
             width,
             height,
             frames,
             fps: parts.fps(request)?,
             latent_shape: [parts.unet.config.out_channels, latent[0], latent[1]],
-            network_calls: sampler.network_calls(steps) * branches,
+            network_calls: sampler.network_calls(steps) * guidance.branches(),
             sampler,
             steps,
             guidance,
@@ -148,14 +142,6 @@ impl Plan {
             memory,
             levels,
         })
-    }
-}
-
-impl Plan {
-    /// What a sample should show.
-    #[must_use]
-    pub fn wishes_of(&self, sample: usize) -> &Wishes {
-        self.each.get(sample).unwrap_or(&self.wishes)
     }
 }
 
@@ -211,14 +197,13 @@ impl<'a> Parts<'a> {
         request: &GenerateRequest,
         frames: usize,
     ) -> Result<()> {
-        request
-            .all_wishes()
-            .iter()
-            .try_for_each(|wishes| match (self.task, frames) {
-                (Task::ImageToVideo, _) => Ok(()),
-                (Task::TextToVideo, 1) => wishes.check(model),
-                (Task::TextToVideo, _) => wishes.check_for_clip(model),
-            })
+        let wishes = request.wishes();
+        let mut wishes = wishes.as_slice().iter();
+        match (self.task, frames) {
+            (Task::ImageToVideo, _) => Ok(()),
+            (Task::TextToVideo, 1) => wishes.try_for_each(|wishes| wishes.check(model)),
+            (Task::TextToVideo, _) => wishes.try_for_each(|wishes| wishes.check_for_clip(model)),
+        }
     }
 
     fn guidance(&self, request: &GenerateRequest) -> Guidance {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use vldm_media::Fps;
 
-use super::wishes::Wishes;
+use super::wishes::{SampleWishes, Wishes};
 use crate::conditioning::boxes::ObjectBox;
 use crate::diffusion::Guidance;
 use crate::error::{Error, Result};
@@ -84,23 +84,17 @@ impl Default for GenerateRequest {
 }
 
 impl GenerateRequest {
-    /// What the samples should show: one for all of them, or one for each.
+    /// What the samples should show.
     #[must_use]
-    pub fn all_wishes(&self) -> Vec<Wishes> {
-        match self.each.as_slice() {
-            [] => vec![self.wishes()],
-            each => each.to_vec(),
-        }
-    }
-
-    /// What the samples should show, where that is the same for all.
-    #[must_use]
-    pub fn wishes(&self) -> Wishes {
-        Wishes {
-            prompt: self.prompt.clone(),
-            negative_prompt: self.negative_prompt.clone(),
-            labels: self.labels.clone(),
-            boxes: self.boxes.clone(),
+    pub fn wishes(&self) -> SampleWishes {
+        SampleWishes {
+            all: Wishes {
+                prompt: self.prompt.clone(),
+                negative_prompt: self.negative_prompt.clone(),
+                labels: self.labels.clone(),
+                boxes: self.boxes.clone(),
+            },
+            each: self.each.clone(),
         }
     }
 

@@ -9,8 +9,8 @@ use burn::tensor::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
 use vldm_media::{Filter, Frame};
 
+use super::edit::encode_frames;
 use super::passes::{PassStep, Passes};
-use super::picture::frame_to_pixels;
 use super::rollout_plan::RolloutPlan;
 use super::stack::{StackDescription, StageDescription, StageLoader};
 use super::stage::StageModel;
@@ -135,7 +135,7 @@ impl Rollout {
         let interpolation = loader.load(stack.needed(Stage::Interpolation)?)?;
         let wishes = request.wishes.without_boxes();
         let tokens = [wishes.encode(&prediction)?, wishes.encode(&interpolation)?];
-        let plan = RolloutPlan::new(stack, &request, (1, 4))?;
+        let plan = RolloutPlan::new(stack, &request)?;
         Ok(Self {
             segments: plan.segments,
             window: plan.window,
@@ -358,9 +358,5 @@ pub fn first_frame_of(
         .autoencoder
         .as_ref()
         .ok_or_else(|| Error::Input("the stack has no autoencoder".into()))?;
-    let pixels = frame_to_pixels(&picture, &device).cast(dtype);
-    let latents = part.autoencoder.encode(pixels).mode().cast(DType::F32);
-    Ok(latents
-        .mul_scalar(part.config.scale_factor)
-        .unsqueeze_dim(0))
+    encode_frames(part, &[picture], (&device, dtype))
 }

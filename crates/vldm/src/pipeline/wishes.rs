@@ -30,6 +30,43 @@ pub struct Wishes {
     pub boxes: Vec<ObjectBox>,
 }
 
+/// What several samples should show.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct SampleWishes {
+    /// The same for all of them, unless `each` says otherwise.
+    #[serde(flatten)]
+    pub all: Wishes,
+    /// One for each, where they differ; else empty.
+    #[serde(skip)]
+    pub each: Vec<Wishes>,
+}
+
+impl From<Wishes> for SampleWishes {
+    fn from(all: Wishes) -> Self {
+        Self {
+            all,
+            each: Vec::new(),
+        }
+    }
+}
+
+impl SampleWishes {
+    /// What a sample should show.
+    #[must_use]
+    pub fn of(&self, sample: usize) -> &Wishes {
+        self.each.get(sample).unwrap_or(&self.all)
+    }
+
+    /// Those that differ: one for all samples, or one for each.
+    #[must_use]
+    pub fn as_slice(&self) -> &[Wishes] {
+        match self.each.as_slice() {
+            [] => std::slice::from_ref(&self.all),
+            each => each,
+        }
+    }
+}
+
 /// The tokens of both branches of guidance, `[1, tokens, width]` each; `None` where the network
 /// reads none.
 #[derive(Debug, Clone)]
@@ -79,8 +116,9 @@ impl Wishes {
     /// # Errors
     /// [`Error::Input`] for text, labels or boxes that the model does not know.
     pub fn check(&self, model: &ModelDescription) -> Result<()> {
-        let conditions = model.conditions.clone().unwrap_or_default();
-        self.check_readable(&conditions, model.text_encoder.is_some())
+        let none = ConditionEncodersConfig::default();
+        let conditions = model.conditions.as_ref().unwrap_or(&none);
+        self.check_readable(conditions, model.text_encoder.is_some())
     }
 
     /// The same for a whole clip, of which boxes say nothing.
@@ -127,8 +165,9 @@ impl Wishes {
     /// Those of them that a model reads.
     #[must_use]
     pub fn known_to_model(&self, model: &ModelDescription) -> Wishes {
-        let conditions = model.conditions.clone().unwrap_or_default();
-        self.readable(&conditions, model.text_encoder.is_some())
+        let none = ConditionEncodersConfig::default();
+        let conditions = model.conditions.as_ref().unwrap_or(&none);
+        self.readable(conditions, model.text_encoder.is_some())
     }
 
     /// Those of them that a stage reads: an upsampler need not know everything that key frames do.
