@@ -28,7 +28,7 @@ class Bench:
     def __init__(self, args):
         self.work, self.count, self.threads = args.work, args.count, str(args.threads)
         self.seeds = range(1, args.seeds + 1)
-        self.vldm_path = args.vldm
+        self.vldm_path, self.autoencoder = args.vldm, args.autoencoder
 
     def vldm(self, *arguments, threads=True):
         command = [self.vldm_path, *map(str, arguments)]
@@ -56,6 +56,7 @@ class Bench:
         if not (run / "done").exists():
             text = (HERE / "recipes" / f"{name}.toml").read_text()
             text = text.replace("seed = SEED", f"seed = {seed}").replace("IMAGE", str(image))
+            text = text.replace("AUTOENCODER", str(self.autoencoder))
             recipe = self.work / "recipes" / f"{name}-{seed}.toml"
             recipe.parent.mkdir(parents=True, exist_ok=True)
             recipe.write_text(text)
@@ -109,7 +110,8 @@ class Bench:
 
         return self.once(f"{metric}-{folder.name}", measure)
 
-    def true_clips(self, name, width, seconds=1, count=32):
+    def true_clips(self, name, width, seconds=1):
+        count = min(32, self.count)
         folder = self.work / "truth" / name
         if not (folder / "metadata.jsonl").exists():
             shutil.rmtree(folder, ignore_errors=True)
@@ -140,14 +142,40 @@ class Bench:
 # Changes to stack.toml.
 
 
-def without_temporal(stage):
-    def change(text, _stack):
-        start = text.index(f"[{stage}]")
-        end = text.index("\n\n", start)
-        lines = [line for line in text[start:end].splitlines() if not line.startswith("temporal")]
-        return text[:start] + "\n".join(lines) + text[end:]
+def without_key_frame_layers(text, _stack):
+    line = 'temporal = "temporal/key_frames.safetensors"\n'
+    return replaced(text, line, "")
+
+
+def without_upsampler_layers(text, stack):
+    shutil.rmtree(stack / "upsampler" / "temporal")
+    return text
+
+
+def with_autoencoder(model):
+    """The decoder as it was before it was tuned over time."""
+
+    def change(text, stack):
+        (stack / "model" / "temporal" / "decoder.safetensors").unlink()
+        shutil.rmtree(stack / "model" / "vae")
+        shutil.copytree(model / "vae", stack / "model" / "vae")
+        return text
 
     return change
+
+
+def with_decoder(model):
+    def change(text, stack):
+        shutil.copytree(model, stack / "decoder", ignore=shutil.ignore_patterns("training"))
+        return text.rstrip() + '\n\n[decoder]\nmodel = "decoder"\n'
+
+    return change
+
+
+def replaced(text, old, new):
+    if old not in text:
+        raise SystemExit(f"assets/default/stack.toml has no {old!r}: the comparison needs it")
+    return text.replace(old, new)
 
 
 def without_guidance(stage):
@@ -160,30 +188,11 @@ def without_guidance(stage):
     return change
 
 
-def with_decoder(model):
-    def change(text, stack):
-        shutil.rmtree(stack / "decoder", ignore_errors=True)
-        shutil.copytree(model, stack / "decoder", ignore=shutil.ignore_patterns("training"))
-        if "[decoder]" in text:
-            return text
-        return text.rstrip() + '\n\n[decoder]\nmodel = "decoder"\n'
-
-    return change
-
-
-def without_stage(stage):
-    def change(text, _stack):
-        parts = text.split("\n\n")
-        return "\n\n".join(part for part in parts if not part.startswith(f"[{stage}")) + "\n"
-
-    return change
-
-
 # Findings: each returns rows (arm, metric, [values by seed]).
 
 
 def temporal(bench):
-    alone = bench.stack("frame-by-frame", without_temporal("key_frames"))
+    alone = bench.stack("frame-by-frame", without_key_frame_layers)
     arms = {"temporal layers": SHIPPED, "image model, frame by frame": alone}
     more = ["--until", "key-frames"]
     for arm, model in arms.items():
@@ -230,7 +239,7 @@ def guidance(bench):
 def decoder(bench):
     truth = bench.true_clips("small", 128)
     arms = {
-        "per frame": bench.stack("decoder-per-frame", without_stage("decoder")),
+        "per frame": bench.stack("decoder-per-frame", with_autoencoder(bench.autoencoder)),
         "fine-tuned over time": SHIPPED,
     }
     yield from decoded(bench, truth, {arm: [model] for arm, model in arms.items()})
@@ -263,7 +272,7 @@ def decoded(bench, truth, arms):
 def upsampler(bench):
     small, large = bench.true_clips("small", 128), bench.true_clips("large", 512)
     smaller = {clip.name: clip for clip in small}
-    alone = bench.stack("upsampler-per-frame", without_temporal("upsampler"))
+    alone = bench.stack("upsampler-per-frame", without_upsampler_layers)
     for arm, stack in {"over time": SHIPPED, "per frame": alone}.items():
 
         def make(clip, made):
@@ -313,7 +322,15 @@ def main():
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--vldm", default="target/release/vldm")
+    parser.add_argument(
+        "--autoencoder",
+        type=Path,
+        default=Path("runs/world/autoencoder"),
+        help="the run of docs/recipes/train/world/autoencoder.toml, or a model that it made",
+    )
     args = parser.parse_args()
+    made = sorted((args.autoencoder / "checkpoints").glob("step-*"))
+    args.autoencoder = made[-1] if made else args.autoencoder
     unknown = set(args.findings) - set(FINDINGS)
     if unknown:
         parser.error(f"no finding is called {', '.join(unknown)}; expected {', '.join(FINDINGS)}")
