@@ -10,7 +10,9 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::nn::{Attention, AttentionConfig, Embedding, FeedForward, Init, LayerNorm, Linear};
+use crate::nn::{
+    Attention, AttentionConfig, Embedding, FeedForward, Init, LayerNorm, Linear, fourier,
+};
 
 /// The sizes of a [`BoxEncoder`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -114,6 +116,16 @@ impl BoxEncoderConfig {
             coordinates: Tensor::from_data(coordinates, device),
             classes: Tensor::from_data(TensorData::new(classes, slots), device),
         })
+    }
+
+    /// As many boxes as the encoder reads: the largest.
+    #[must_use]
+    pub fn largest(&self, boxes: &[ObjectBox]) -> Vec<ObjectBox> {
+        let area = |object: &ObjectBox| (object.x1 - object.x0) * (object.y1 - object.y0);
+        let mut boxes = boxes.to_vec();
+        boxes.sort_by(|a, b| area(b).total_cmp(&area(a)));
+        boxes.truncate(self.max_boxes);
+        boxes
     }
 
     /// Checks that the boxes of a frame can be read.
@@ -230,25 +242,15 @@ impl BoxEncoder {
     /// - `boxes`: coordinates `[batch, max_boxes, 4]`, classes `[batch, max_boxes]`
     /// - returns: `[batch, max_boxes, width]`
     pub fn forward(&self, boxes: BoxBatch) -> Tensor<3> {
-        let features = self.linear_1.forward(self.fourier(boxes.coordinates));
+        let features = self
+            .linear_1
+            .forward(fourier(&boxes.coordinates, self.frequencies));
         let hidden = features + self.class_embedding.forward(boxes.classes);
         let mut x = self.linear_2.forward(vldm_kernels::silu(hidden));
         for layer in &self.layers {
             x = layer.forward(x);
         }
         self.proj_out.forward(self.norm.forward(x))
-    }
-
-    /// `[batch, boxes, 4]` → `[batch, boxes, 8·frequencies]`: sines, then cosines.
-    fn fourier(&self, coordinates: Tensor<3>) -> Tensor<3> {
-        let angles: Vec<Tensor<3>> = (0..self.frequencies)
-            .map(|octave| {
-                let frequency = std::f64::consts::PI * 2f64.powi(octave as i32);
-                coordinates.clone().mul_scalar(frequency)
-            })
-            .collect();
-        let angles = Tensor::cat(angles, 2);
-        Tensor::cat(vec![angles.clone().sin(), angles.cos()], 2)
     }
 }
 
@@ -284,6 +286,13 @@ mod tests {
         let tokens = encoder.forward(batch);
         assert_eq!(tokens.dims(), [1, 3, 5]);
         tokens.into_data().try_to_vec().expect("f32")
+    }
+
+    #[test]
+    fn of_too_many_boxes_the_smallest_are_left_out() {
+        let boxes: Vec<_> = [0.5, 0.25, 0.75, 0.125].map(|x0| object(x0, 0)).into();
+        let kept: Vec<f32> = CONFIG.largest(&boxes).iter().map(|one| one.x0).collect();
+        assert_eq!(kept, [0.125, 0.25, 0.5]);
     }
 
     #[test]

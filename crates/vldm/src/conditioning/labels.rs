@@ -32,6 +32,15 @@ pub struct LabelConfig {
     pub values: usize,
 }
 
+impl LabelConfig {
+    /// `value`, or the last one there is: as training data is read, where the last value means that
+    /// much or more.
+    #[must_use]
+    pub fn nearest(&self, value: usize) -> usize {
+        value.min(self.values - 1)
+    }
+}
+
 impl LabelEncoderConfig {
     /// Checks that the sizes describe an encoder.
     ///

@@ -50,6 +50,7 @@ pub(super) fn unet(from: &DiffusersUNetConfig) -> Result<UNetDescription> {
             true => NormEps::StableVideoDiffusion,
             false => NormEps::Uniform { eps: from.norm_eps },
         },
+        position_octaves: from.position_octaves,
         projection: projection(from.linear_projection),
     };
     config.validate()?;
@@ -98,6 +99,7 @@ pub(super) fn detected_unet(from: &DetectedUNet) -> Result<UNetDescription> {
             true => NormEps::StableVideoDiffusion,
             false => NormEps::Uniform { eps: 1e-5 },
         },
+        position_octaves: 0,
         projection: projection(from.linear_projection),
     };
     config.validate()?;

@@ -75,6 +75,7 @@ pub(super) fn unet(
             VectorConfig::Scalars { count, width } => Some(Scalars { count, width }),
             _ => None,
         },
+        position_octaves: config.position_octaves,
         upcast_attention: false,
         num_frames,
     };

@@ -162,7 +162,8 @@ impl Wishes {
         })
     }
 
-    /// Those of them that a model reads.
+    /// Those of them that a model reads: of too many boxes the largest, of labels beyond the last value
+    /// that one, as in training.
     #[must_use]
     pub fn known_to_model(&self, model: &ModelDescription) -> Wishes {
         let none = ConditionEncodersConfig::default();
@@ -176,23 +177,19 @@ impl Wishes {
     }
 
     fn readable(&self, reads: &ConditionEncodersConfig, reads_text: bool) -> Wishes {
-        let knows = |name: &str| {
-            let labels = reads.labels.as_ref();
-            labels.is_some_and(|config| config.labels.iter().any(|label| label.name == name))
-        };
+        let labels = reads.labels.iter().flat_map(|config| &config.labels);
+        let known = labels.filter_map(|label| {
+            let value = label.nearest(*self.labels.get(&label.name)?);
+            Some((label.name.clone(), value))
+        });
         Wishes {
             prompt: self.prompt.clone().filter(|_| reads_text),
             negative_prompt: self.negative_prompt.clone().filter(|_| reads_text),
-            labels: self
-                .labels
-                .iter()
-                .filter(|(name, _)| knows(name))
-                .map(|(name, value)| (name.clone(), *value))
-                .collect(),
-            boxes: match reads.boxes {
-                Some(_) => self.boxes.clone(),
-                None => Vec::new(),
-            },
+            labels: known.collect(),
+            boxes: reads
+                .boxes
+                .as_ref()
+                .map_or_else(Vec::new, |config| config.largest(&self.boxes)),
         }
     }
 

@@ -19,7 +19,7 @@ use super::recipe::Recipe;
 use super::run::dtype;
 use super::schedule::Schedule;
 use super::stage::TrainingStage;
-use crate::conditioning::boxes::ObjectBox;
+use crate::conditioning::labels::LabelConfig;
 use crate::data::Sample;
 use crate::diffusion::residual::residual;
 use crate::diffusion::{NoiseLevel, NoiseLevelSampling, NoiseSchedule, Preconditioning};
@@ -334,20 +334,11 @@ impl Preparation {
                 .iter()
                 .map(|(sample, draws)| {
                     let dropped = self.drops(draws, Choice::DropLabels);
-                    let value = |name: &String| sample.labels.get(name).copied();
-                    let clamp = |(label, value): (
-                        &crate::conditioning::labels::LabelConfig,
-                        Option<usize>,
-                    )| {
-                        value
-                            .filter(|_| !dropped)
-                            .map(|value| value.min(label.values - 1))
+                    let value = |label: &LabelConfig| {
+                        let known = sample.labels.get(&label.name).filter(|_| !dropped)?;
+                        Some(label.nearest(*known))
                     };
-                    config
-                        .labels
-                        .iter()
-                        .map(|label| clamp((label, value(&label.name))))
-                        .collect()
+                    config.labels.iter().map(value).collect()
                 })
                 .collect();
             all.push(Words::Labels(config.batch(&labels, &self.device)?));
@@ -358,7 +349,10 @@ impl Preparation {
                 .map(
                     |(sample, draws)| match self.drops(draws, Choice::DropBoxes) {
                         true => Vec::new(),
-                        false => largest(sample.boxes.first(), config.max_boxes),
+                        false => sample
+                            .boxes
+                            .first()
+                            .map_or_else(Vec::new, |boxes| config.largest(boxes)),
                     },
                 )
                 .collect();
@@ -451,15 +445,6 @@ impl Preparation {
     }
 }
 
-/// As many boxes as a model reads, the largest ones.
-fn largest(boxes: Option<&Vec<ObjectBox>>, most: usize) -> Vec<ObjectBox> {
-    let mut boxes = boxes.cloned().unwrap_or_default();
-    let area = |object: &ObjectBox| (object.x1 - object.x0) * (object.y1 - object.y0);
-    boxes.sort_by(|a, b| area(b).total_cmp(&area(a)));
-    boxes.truncate(most);
-    boxes
-}
-
 /// The index that a number in [0, 1) falls to.
 fn chosen(probabilities: &[f64], draw: f64) -> usize {
     let total: f64 = probabilities.iter().sum();
@@ -510,20 +495,6 @@ mod tests {
             [0, 0, 1, 1, 2, 2]
         );
         assert_eq!(chosen(&[2.0, 2.0], 0.6), 1);
-    }
-
-    #[test]
-    fn a_crowded_frame_keeps_its_largest_boxes() {
-        let object = |side: f32| ObjectBox {
-            x0: 0.0,
-            y0: 0.0,
-            x1: side,
-            y1: side,
-            class: 0,
-        };
-        let boxes = vec![object(0.1), object(0.5), object(0.2)];
-        assert_eq!(largest(Some(&boxes), 2), [object(0.5), object(0.2)]);
-        assert_eq!(largest(None, 2), []);
     }
 
     #[test]

@@ -44,6 +44,8 @@ pub struct DiffusersUNetConfig {
     pub class_labels: Option<usize>,
     /// Numbers that enter through the noise-level embedding (SVD).
     pub scalars: Option<Scalars>,
+    /// Frequencies in which the first features are told their place; no model of diffusers has any.
+    pub position_octaves: usize,
     /// Compute attention weights in f32 whatever the model's data type.
     pub upcast_attention: bool,
     /// A video model: temporal layers after every spatial one. `Some` holds the number of frames
@@ -168,6 +170,9 @@ impl DiffusersUNetConfig {
         };
         if let (Some(out), Value::Object(more)) = (out.as_object_mut(), more) {
             out.extend(more);
+        }
+        if self.position_octaves > 0 {
+            out["position_octaves"] = json!(self.position_octaves);
         }
         if self.is_video() && self.norm_groups != 32 {
             out["norm_num_groups"] = json!(self.norm_groups);
@@ -304,6 +309,7 @@ fn image(json: &Json) -> Result<DiffusersUNetConfig> {
         norm_eps: json.positive("norm_eps", 1e-5)?,
         class_labels: json.optional_size("num_class_embeds")?,
         scalars: None,
+        position_octaves: json.size("position_octaves", 0)?,
         upcast_attention: json.flag("upcast_attention", false)?,
         num_frames: None,
         channels: common.channels,
@@ -345,6 +351,7 @@ fn video(json: &Json) -> Result<DiffusersUNetConfig> {
             count: total / width,
             width,
         }),
+        position_octaves: json.size("position_octaves", 0)?,
         upcast_attention: false,
         num_frames: Some(json.size("num_frames", 25)?),
         channels: common.channels,

@@ -106,6 +106,7 @@ fn unet(levels: &[(usize, bool, bool)], in_channels: usize, vector: VectorConfig
         vector,
         norm_groups: 32,
         norm_eps: NormEps::default(),
+        position_octaves: 0,
         projection: ProjectionLayout::Linear,
     }
 }
