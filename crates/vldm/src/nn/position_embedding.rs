@@ -25,18 +25,17 @@ pub fn fourier(coordinates: &Tensor<3>, octaves: usize) -> Tensor<3> {
     Tensor::cat(vec![angles.clone().sin(), angles.cos()], 2)
 }
 
-/// What a U-Net's first features are told of their place in the frame. A convolution finds that out
-/// from the borders alone, and too slowly for a small network to learn in short time where in the
-/// frame a box lies.
+/// What the tokens of a transformer are told of their places in the frame. Convolutions find them out
+/// from the borders alone, and too slowly for a small network to learn in a short time where a box is.
 #[derive(Module, Debug)]
 pub struct PositionEmbedding {
-    /// Reads the Fourier features of the centres.
+    /// Reads the Fourier features of the tokens' centres.
     pub linear: Linear,
     octaves: usize,
 }
 
 impl PositionEmbedding {
-    /// To `channels` features, from `octaves` frequencies.
+    /// For tokens of `channels`, from `octaves` frequencies.
     pub fn new(octaves: usize, channels: usize, init: &Init) -> Self {
         Self {
             linear: Linear::new(4 * octaves, channels, true, init),
@@ -44,21 +43,20 @@ impl PositionEmbedding {
         }
     }
 
-    /// `features` with what belongs to their places added: the same in every frame, and stretched
-    /// with its size.
+    /// `tokens` with what belongs to their places added: the same in every frame, and stretched with
+    /// its size.
     ///
     /// # Shapes
-    /// - `features`, returns: `[n, height, width, channels]`
-    pub fn forward(&self, features: Tensor<4>) -> Tensor<4> {
-        let [_, h, w, channels] = features.dims();
+    /// - `tokens`, returns: `[n, height·width, channels]`
+    pub fn forward(&self, tokens: Tensor<3>, [height, width]: [usize; 2]) -> Tensor<3> {
         let centre = |index: usize, of: usize| (index as f32 + 0.5) / of as f32;
-        let centres: Vec<f32> = (0..h * w)
-            .flat_map(|place| [centre(place % w, w), centre(place / w, h)])
+        let centres: Vec<f32> = (0..height * width)
+            .flat_map(|place| [centre(place % width, width), centre(place / width, height)])
             .collect();
-        let centres = Tensor::<1>::from_floats(centres.as_slice(), &features.device());
-        let code = fourier(&centres.reshape([1, h * w, 2]), self.octaves).cast(features.dtype());
-        let places = self.linear.forward(code).reshape([1, h, w, channels]);
-        features + places
+        let centres = Tensor::<1>::from_floats(centres.as_slice(), &tokens.device());
+        let centres = centres.reshape([1, height * width, 2]);
+        let code = fourier(&centres, self.octaves).cast(tokens.dtype());
+        tokens + self.linear.forward(code)
     }
 }
 
@@ -82,7 +80,7 @@ mod tests {
     fn every_place_and_no_frame_differs() {
         let device = Device::flex();
         let embedding = PositionEmbedding::new(3, 2, &Init::new(&device, 3));
-        let told = embedding.forward(Tensor::zeros([2, 4, 6, 2], &device));
+        let told = embedding.forward(Tensor::zeros([2, 4 * 6, 2], &device), [4, 6]);
         let told: Vec<f32> = told.into_data().try_to_vec().expect("f32");
         let (first, second) = told.split_at(4 * 6 * 2);
         assert_eq!(first, second);

@@ -5,7 +5,9 @@ use burn::tensor::Tensor;
 use vldm_kernels::Activation;
 
 use super::temporal::{TemporalContext, TemporalTransformer};
-use super::{Attention, AttentionConfig, FeedForward, GroupNorm, Init, LayerNorm, Linear};
+use super::{
+    Attention, AttentionConfig, FeedForward, GroupNorm, Init, LayerNorm, Linear, PositionEmbedding,
+};
 use crate::layout::{pixels_to_tokens, tokens_to_pixels};
 
 /// The sizes of a [`SpatialTransformer`].
@@ -25,6 +27,8 @@ pub struct SpatialTransformerConfig {
     pub self_attention: bool,
     /// Groups of the normalisation at the entry.
     pub groups: usize,
+    /// Frequencies of a [`PositionEmbedding`]; 0 leaves it out, as every published model does.
+    pub position_octaves: usize,
 }
 
 /// Self-attention, cross-attention and a feed-forward network, each with its norm and residual.
@@ -105,6 +109,8 @@ pub struct SpatialTransformer {
     pub norm: GroupNorm,
     /// Into the tokens' channels.
     pub proj_in: Linear,
+    /// What the tokens are told of their places.
+    pub position_embedding: Option<PositionEmbedding>,
     /// The blocks, in order.
     pub transformer_blocks: Vec<TransformerBlock>,
     /// Back from the tokens' channels.
@@ -118,6 +124,8 @@ impl SpatialTransformer {
         Self {
             norm: GroupNorm::new(config.groups, config.channels, 1e-6, init),
             proj_in: Linear::new(config.channels, inner, true, init),
+            position_embedding: (config.position_octaves > 0)
+                .then(|| PositionEmbedding::new(config.position_octaves, inner, init)),
             transformer_blocks: (0..config.blocks)
                 .map(|_| TransformerBlock::new(config, init))
                 .collect(),
@@ -139,6 +147,9 @@ impl SpatialTransformer {
         let mut tokens = self
             .proj_in
             .forward(self.norm.forward(residual.clone(), Activation::None));
+        if let Some(positions) = &self.position_embedding {
+            tokens = positions.forward(tokens, [h, w]);
+        }
         for (index, block) in self.transformer_blocks.iter().enumerate() {
             tokens = block.forward(tokens, context);
             if let Some((layer, time)) = temporal {

@@ -70,7 +70,6 @@ fn front(networks: &Networks, mut reading: Reading) -> Networks {
     let mut unet = networks.unet.clone();
     if let Some(unet) = &mut unet {
         unet.conv_in = unet.conv_in.clone().map(&mut reading);
-        unet.position_embedding = Module::map(unet.position_embedding.take(), &mut reading);
         unet.time_embedding = unet.time_embedding.clone().map(&mut reading);
         unet.class_embedding = Module::map(unet.class_embedding.take(), &mut reading);
         unet.add_embedding = Module::map(unet.add_embedding.take(), &mut reading);

@@ -7,8 +7,8 @@ use crate::nn::temporal::{
     TimeKernel,
 };
 use crate::nn::{
-    Conv2d, Downsample, Embedding, GroupNorm, Init, PositionEmbedding, ResnetBlock,
-    ResnetBlockConfig, SpatialTransformer, SpatialTransformerConfig, TimestepEmbedding, Upsample,
+    Conv2d, Downsample, Embedding, GroupNorm, Init, ResnetBlock, ResnetBlockConfig,
+    SpatialTransformer, SpatialTransformerConfig, TimestepEmbedding, Upsample,
 };
 
 /// The residual blocks and transformers of one level on one side of the U.
@@ -109,6 +109,7 @@ impl LevelPlan {
                 context: config.context_width,
                 self_attention: transformer.self_attention,
                 groups: config.norm_groups,
+                position_octaves: config.position_octaves,
             };
             SpatialTransformer::new(sizes, init)
         };
@@ -180,8 +181,6 @@ pub(super) fn unet(config: &UNetConfig, init: &Init) -> UNet {
     let level = |plan: &LevelPlan| plan.build(config, init);
     UNet {
         conv_in: Conv2d::new(config.in_channels, channels, 3, init),
-        position_embedding: (config.position_octaves > 0)
-            .then(|| PositionEmbedding::new(config.position_octaves, channels, init)),
         time_embedding: TimestepEmbedding::new(channels, width, width, init),
         class_embedding: match config.vector {
             VectorConfig::Label { count } => Some(Embedding::new(count, width, 1.0, init)),

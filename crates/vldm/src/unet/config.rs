@@ -29,8 +29,8 @@ pub struct UNetConfig {
     /// What the residual blocks' normalisations add to the variance.
     #[serde(default)]
     pub norm_eps: NormEps,
-    /// Frequencies in which the first features are told their place in the frame; 0 leaves it to the
-    /// borders, as all public models do.
+    /// Frequencies in which the transformers' tokens are told their place in the frame; 0 tells nothing,
+    /// as in all public models.
     #[serde(default)]
     pub position_octaves: usize,
     /// How a file stores the projections around the transformers; the computation is the same.

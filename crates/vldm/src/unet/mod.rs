@@ -28,8 +28,8 @@ pub use steps::{Site, Step, UNetState};
 
 use crate::nn::temporal::{TemporalContext, TemporalResnet, TemporalTransformer};
 use crate::nn::{
-    Conv2d, Downsample, Embedding, GroupNorm, Init, PositionEmbedding, ResnetBlock,
-    SpatialTransformer, TimestepEmbedding, Upsample, sinusoidal,
+    Conv2d, Downsample, Embedding, GroupNorm, Init, ResnetBlock, SpatialTransformer,
+    TimestepEmbedding, Upsample, sinusoidal,
 };
 
 /// One level of a [`UNet`] on one side of the U, or its middle.
@@ -50,8 +50,6 @@ pub struct Level {
 pub struct UNet {
     /// Into the first level's channels.
     pub conv_in: Conv2d,
-    /// What the first features are told of their place.
-    pub position_embedding: Option<PositionEmbedding>,
     /// Reads the code of the noise level.
     pub time_embedding: TimestepEmbedding,
     /// One vector per label.
@@ -171,10 +169,7 @@ impl UNet {
     pub fn begin(&self, input: UNetInput) -> UNetState {
         let n = input.sample.dims()[0];
         let embedding = self.embed(&input.timestep, input.vector, n, input.sample.dtype());
-        let mut features = self.conv_in.forward(input.sample);
-        if let Some(positions) = &self.position_embedding {
-            features = positions.forward(features);
-        }
+        let features = self.conv_in.forward(input.sample);
         UNetState {
             skips: vec![features.clone()],
             features,

@@ -44,7 +44,7 @@ pub struct DiffusersUNetConfig {
     pub class_labels: Option<usize>,
     /// Numbers that enter through the noise-level embedding (SVD).
     pub scalars: Option<Scalars>,
-    /// Frequencies in which the first features are told their place; no model of diffusers has any.
+    /// Frequencies in which transformers' tokens are told their place; no model of diffusers has any.
     pub position_octaves: usize,
     /// Compute attention weights in f32 whatever the model's data type.
     pub upcast_attention: bool,
