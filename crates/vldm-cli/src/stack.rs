@@ -38,6 +38,19 @@ pub(crate) fn needed(model: Option<&Path>) -> Result<StackDescription> {
     })
 }
 
+/// The stack of this name, a single model, or the stack that ships; for commands that read an autoencoder
+/// and nothing else.
+///
+/// # Errors
+/// As [`find`], and when the model cannot be read.
+pub(crate) fn or_model(model: Option<&Path>) -> Result<StackDescription> {
+    let model = model_path(model)?;
+    match find(&model)? {
+        Some(stack) => Ok(stack),
+        None => StackDescription::of_model(&model),
+    }
+}
+
 /// The model named, or the one that ships with the program: here, or above the program.
 ///
 /// # Errors

@@ -11,6 +11,7 @@ use vldm_media::{ClipWriter, Fps};
 use super::EditArgs;
 use crate::interrupt::Interrupt;
 use crate::progress::Bar;
+use crate::stack;
 use crate::terminal::say;
 
 /// Which latents.
@@ -31,7 +32,7 @@ pub(crate) struct DecodeArgs {
 /// Runs the command.
 pub(crate) fn run(args: &DecodeArgs) -> anyhow::Result<()> {
     let edit = &args.edit;
-    let stack = edit.stack()?;
+    let stack = stack::or_model(edit.model.as_deref())?;
     vldm_media::check_writable(&edit.output)?;
     let interrupt = Interrupt::listen()?;
     let onto = (edit.compute.open()?, edit.compute.dtype());

@@ -29,7 +29,8 @@ pub(crate) struct EncodeClipArgs {
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: PathBuf,
 
-    /// A stack's folder [default: assets/default, here or above the program].
+    /// The folder of a stack or of a model with an autoencoder [default: assets/default, here or above
+    /// the program].
     #[arg(long, value_name = "PATH")]
     pub(crate) model: Option<PathBuf>,
 
@@ -39,7 +40,7 @@ pub(crate) struct EncodeClipArgs {
 
 /// Runs the command.
 pub(crate) fn run(args: &EncodeClipArgs) -> anyhow::Result<()> {
-    let stack = stack::needed(args.model.as_deref())?;
+    let stack = stack::or_model(args.model.as_deref())?;
     check_latents_path(&args.output)?;
     let clip = super::read(&args.input)?;
     let interrupt = Interrupt::listen()?;

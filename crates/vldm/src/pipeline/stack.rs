@@ -60,6 +60,23 @@ impl StackDescription {
         }))
     }
 
+    /// A single model, as the stage that makes pictures: for what needs its autoencoder alone.
+    ///
+    /// # Errors
+    /// As [`ModelDescription::open`].
+    pub fn of_model(path: &Path) -> Result<Self> {
+        let model = ModelDescription::open(path, None)?;
+        let config = StageConfig {
+            model: path.to_owned(),
+            ..StageConfig::default()
+        };
+        Ok(Self {
+            path: path.to_owned(),
+            note: None,
+            stages: BTreeMap::from([(Stage::Image, StageDescription { model, config })]),
+        })
+    }
+
     /// A preset's stack with fresh weights from `seed`, for measuring and for trying things out.
     ///
     /// # Errors
