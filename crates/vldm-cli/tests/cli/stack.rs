@@ -157,7 +157,10 @@ fn single_stages_take_the_user_s_own_clips() {
     ]));
     assert_eq!(clip("again").num_frames(), few.num_frames());
     // A model with an autoencoder does as well.
-    for line in ["encode in -o in2.safetensors", "decode in.safetensors -o again2"] {
+    for line in [
+        "encode in -o in2.safetensors",
+        "decode in.safetensors -o again2",
+    ] {
         let line = line.split(' ').chain(["--model", "decoder"]);
         ok(program(folder.path()).args(line));
     }

@@ -35,6 +35,11 @@ pub struct BoxEncoderConfig {
     pub heads: usize,
     /// Width of the tokens: the U-Net's `context_width`.
     pub width: usize,
+    /// Whether the tokens carry the boxes' Fourier features themselves, beside what the transformer,
+    /// which then begins as the identity, makes of them. Attention learns a good deal sooner to find
+    /// a box by them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub direct: bool,
 }
 
 /// A box on a frame. Coordinates are shares of the frame's width and height, from the upper left.
@@ -177,6 +182,8 @@ pub struct BoxEncoder {
     pub norm: LayerNorm,
     /// To the tokens' width.
     pub proj_out: Linear,
+    /// From the Fourier features to the tokens.
+    pub direct: Option<Linear>,
     frequencies: usize,
 }
 
@@ -202,12 +209,17 @@ impl BoxEncoderLayer {
             inner: config.hidden,
             bias: true,
         };
-        Self {
+        let mut layer = Self {
             norm1: LayerNorm::new(config.hidden, 1e-5, init),
             attn: Attention::new(attention, init),
             norm2: LayerNorm::new(config.hidden, 1e-5, init),
             ff: FeedForward::new(config.hidden, init),
+        };
+        if config.direct {
+            layer.attn.to_out = Linear::zeros(config.hidden, config.hidden, true, init);
+            layer.ff = FeedForward::zeros(config.hidden, init);
         }
+        layer
     }
 
     /// # Shapes
@@ -232,6 +244,9 @@ impl BoxEncoder {
                 .collect(),
             norm: LayerNorm::new(hidden, 1e-5, init),
             proj_out: Linear::new(hidden, config.width, true, init),
+            direct: config
+                .direct
+                .then(|| Linear::normal(8 * config.frequencies, config.width, 0.33, init)),
             frequencies: config.frequencies,
         }
     }
@@ -242,15 +257,18 @@ impl BoxEncoder {
     /// - `boxes`: coordinates `[batch, max_boxes, 4]`, classes `[batch, max_boxes]`
     /// - returns: `[batch, max_boxes, width]`
     pub fn forward(&self, boxes: BoxBatch) -> Tensor<3> {
-        let features = self
-            .linear_1
-            .forward(fourier(&boxes.coordinates, self.frequencies));
-        let hidden = features + self.class_embedding.forward(boxes.classes);
+        let features = fourier(&boxes.coordinates, self.frequencies);
+        let hidden =
+            self.linear_1.forward(features.clone()) + self.class_embedding.forward(boxes.classes);
         let mut x = self.linear_2.forward(vldm_kernels::silu(hidden));
         for layer in &self.layers {
             x = layer.forward(x);
         }
-        self.proj_out.forward(self.norm.forward(x))
+        let tokens = self.proj_out.forward(self.norm.forward(x));
+        match &self.direct {
+            Some(direct) => direct.forward_onto(features, tokens),
+            None => tokens,
+        }
     }
 }
 
@@ -267,6 +285,7 @@ mod tests {
         layers: 2,
         heads: 2,
         width: 5,
+        direct: true,
     };
 
     fn object(x0: f32, class: usize) -> ObjectBox {

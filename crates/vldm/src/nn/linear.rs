@@ -31,6 +31,14 @@ impl Linear {
         }
     }
 
+    /// A layer without bias, whose weights are normal with the given deviation.
+    pub fn normal(inputs: usize, outputs: usize, deviation: f32, init: &Init) -> Self {
+        Self {
+            weight: init.parameter([outputs, inputs], super::Fill::Normal(deviation)),
+            bias: None,
+        }
+    }
+
     /// # Shapes
     /// - `x`: `[…, inputs]`
     /// - returns: `[…, outputs]`

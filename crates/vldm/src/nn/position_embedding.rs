@@ -25,6 +25,10 @@ pub fn fourier(coordinates: &Tensor<3>, octaves: usize) -> Tensor<3> {
     Tensor::cat(vec![angles.clone().sin(), angles.cos()], 2)
 }
 
+/// Deviation of a fresh weight: queries begin with more of their place than of what they see, so that
+/// attention to a box can begin there.
+const LOUD: f32 = 0.5;
+
 /// What the tokens of a transformer are told of their places in the frame. Convolutions find them out
 /// from the borders alone, and too slowly for a small network to learn in a short time where a box is.
 #[derive(Module, Debug)]
@@ -38,7 +42,7 @@ impl PositionEmbedding {
     /// For tokens of `channels`, from `octaves` frequencies.
     pub fn new(octaves: usize, channels: usize, init: &Init) -> Self {
         Self {
-            linear: Linear::new(4 * octaves, channels, true, init),
+            linear: Linear::normal(4 * octaves, channels, LOUD, init),
             octaves,
         }
     }
