@@ -199,7 +199,7 @@ const PLAIN: AdversarialConfig = AdversarialConfig {
     l1: 1.0,
     perceptual: None,
     pyramid: 0.0,
-    kl: 1e-6,
+    kl: 1e-6 * (3 * 32 * 24) as f64, // the exporter has 1e-6 for a mean over pictures of this size
     codebook: 1.0,
     commitment: 0.25,
     adversarial: 0.5,

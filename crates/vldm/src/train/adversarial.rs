@@ -35,7 +35,9 @@ pub struct AdversarialConfig {
     pub perceptual: Option<PerceptualLoss>,
     /// Weight of the error over a pyramid of sizes, which stands in where `perceptual` is absent.
     pub pyramid: f64,
-    /// Weight of the Kullback–Leibler divergence of the posterior.
+    /// Weight of the Kullback–Leibler divergence of the posterior, summed over a picture, against the
+    /// absolute error summed over it (Rombach et al.: 1e-6). Where it is too large, the latents say
+    /// little in many channels: colours go first.
     pub kl: f64,
     /// Weight of the codebook's loss.
     pub codebook: f64,
@@ -201,7 +203,11 @@ fn make(
         .logvar
         .clone()
         .filter(|_| stage == AdversarialStage::Autoencoder)
-        .map(|logvar| ("kl", config.kl, divergence(posterior.mean.clone(), logvar)));
+        .map(|logvar| {
+            // The absolute error is a mean over the values of a picture.
+            let weight = config.kl / (c * h * w) as f64;
+            ("kl", weight, divergence(posterior.mean.clone(), logvar))
+        });
     let latents = match &clips.posterior_noise {
         Some(noise) if posterior.logvar.is_some() => {
             let noise = noise.clone().cast(dtype);

@@ -140,8 +140,10 @@ weights = '{WEIGHTS}'
                 };
                 assert!(!step.parts.contains_key("pyramid"));
                 let part = |name: &str| step.parts.get(name).copied().unwrap_or_default();
-                let sum =
-                    part("l1") + 0.5 * part("lpips") + 1e-6 * part("kl") + 0.5 * part("generator");
+                let sum = part("l1")
+                    + 0.5 * part("lpips")
+                    + 1e-6 * part("kl") / 6144.0
+                    + 0.5 * part("generator");
                 assert!(part("lpips") > 0.0, "{step:?}");
                 assert!(
                     (step.loss - sum).abs() < 1e-5 * sum.abs().max(1.0),
