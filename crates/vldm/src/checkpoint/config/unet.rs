@@ -146,7 +146,21 @@ impl DiffusersUNetConfig {
             "transformer_layers_per_block": self.transformer_layers,
             "cross_attention_dim": self.context_width,
         });
-        let more = match (self.num_frames, self.scalars) {
+        if let (Some(out), Value::Object(more)) = (out.as_object_mut(), self.kind_json()) {
+            out.extend(more);
+        }
+        if self.position_octaves > 0 {
+            out["position_octaves"] = json!(self.position_octaves);
+        }
+        if self.is_video() && self.norm_groups != 32 {
+            out["norm_num_groups"] = json!(self.norm_groups);
+        }
+        out
+    }
+
+    /// What only models of pictures, or of clips, say.
+    fn kind_json(&self) -> Value {
+        match (self.num_frames, self.scalars) {
             (Some(frames), scalars) => json!({
                 "num_attention_heads": self.heads,
                 "num_frames": frames,
@@ -167,17 +181,7 @@ impl DiffusersUNetConfig {
                 "num_class_embeds": self.class_labels,
                 "upcast_attention": self.upcast_attention,
             }),
-        };
-        if let (Some(out), Value::Object(more)) = (out.as_object_mut(), more) {
-            out.extend(more);
         }
-        if self.position_octaves > 0 {
-            out["position_octaves"] = json!(self.position_octaves);
-        }
-        if self.is_video() && self.norm_groups != 32 {
-            out["norm_num_groups"] = json!(self.norm_groups);
-        }
-        out
     }
 }
 
