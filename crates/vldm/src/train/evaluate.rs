@@ -9,9 +9,11 @@ use super::networks::Networks;
 use super::prepare::{Drawn, Preparation};
 use super::recipe::Recipe;
 use super::report::EvaluationRecord;
+use super::whiten::Moments;
 use crate::data::{ClipSource, Loader, Order, Sample};
 use crate::diffusion::{NoiseLevel, NoiseLevelSampling, NoiseSchedule};
 use crate::error::Result;
+use crate::layout::fold_frames;
 
 /// Held-out batches, read once.
 #[derive(Debug)]
@@ -105,6 +107,19 @@ impl HeldOut {
         }
         let variance = squares / count - (sum / count).powi(2);
         Ok(1.0 / variance.max(1e-12).sqrt())
+    }
+
+    /// Mean and covariance of the latents of these clips over their channels.
+    pub(super) fn latent_moments(
+        &self,
+        preparation: &Preparation,
+        networks: &Networks,
+    ) -> Result<Moments> {
+        let latents = (0..self.batches.len())
+            .map(|batch| preparation.unscaled_latents(networks, &self.drawn(batch)))
+            .map(|latents| latents.map(fold_frames))
+            .collect::<Result<Vec<_>>>()?;
+        Ok(Moments::of(&latents))
     }
 
     fn drawn(&self, batch: usize) -> Vec<Drawn<'_>> {

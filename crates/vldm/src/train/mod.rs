@@ -40,6 +40,7 @@ mod settings;
 mod sources;
 mod stage;
 mod start;
+mod whiten;
 
 pub use adversarial::{AdversarialConfig, AdversarialStage, Clips, adversarial_pass};
 pub(crate) use checkpoint::latest_model;

@@ -62,6 +62,9 @@ pub struct Recipe {
     /// The losses of an adversarial stage.
     #[serde(default)]
     pub adversarial: AdversarialConfig,
+    /// Whether a new autoencoder, as it is saved, gets latents without correlation between channels.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub whiten: bool,
     /// Its discriminator; the stage's own where it is absent.
     pub discriminator: Option<DiscriminatorConfig>,
     /// What DreamBooth needs to know.
@@ -232,6 +235,12 @@ impl Recipe {
         if self.stage.is_adversarial() && !self.activation_checkpointing.is_default() {
             return fail(format!(
                 "activation_checkpointing is for stages with a U-Net: leave it out of \"{}\"",
+                self.stage.name()
+            ));
+        }
+        if self.whiten && self.stage != TrainingStage::Autoencoder {
+            return fail(format!(
+                "whiten is for the stage \"autoencoder\": leave it out of \"{}\"",
                 self.stage.name()
             ));
         }

@@ -26,6 +26,7 @@ use super::sample::{reconstructed_clips, sample_clips};
 use super::settings::{ActivationCheckpointing, WorkingType};
 use super::sources::class_pictures;
 use super::stage::TrainingStage;
+use super::whiten::whitened;
 use super::{build, model_of, parameters};
 use crate::data::{Loader, Order, OrderReport};
 use crate::error::{Error, Result};
@@ -239,8 +240,8 @@ impl Run {
         }
         self.outputs.sync()?;
         let mut preset = self.preparation.preset.clone();
-        let networks = self.learner.to_save();
-        self.measure_scale(&mut preset, &networks)?;
+        let mut networks = self.learner.to_save();
+        self.finish_latents(&mut preset, &mut networks)?;
         let model = model_of(networks, &preset)?;
         let (learner, state) = (&self.learner, &self.state);
         let before = Before::find(&out, learner, state);
@@ -255,14 +256,24 @@ impl Run {
         Ok(path)
     }
 
-    /// A new autoencoder's latents are scaled to a deviation of one, as diffusion expects.
-    fn measure_scale(&self, preset: &mut crate::preset::Preset, networks: &Networks) -> Result<()> {
+    /// A new autoencoder's latents are whitened, where the recipe says so, and scaled to a deviation of
+    /// one, as diffusion expects.
+    fn finish_latents(
+        &self,
+        preset: &mut crate::preset::Preset,
+        networks: &mut Networks,
+    ) -> Result<()> {
         let (TrainingStage::Autoencoder, Some(config)) =
             (self.recipe.stage, &mut preset.autoencoder)
         else {
             return Ok(());
         };
         if let Some(probe) = &self.scale_probe {
+            if self.recipe.whiten {
+                let moments = probe.latent_moments(&self.preparation, networks)?;
+                let plain = networks.autoencoder.take();
+                networks.autoencoder = plain.map(|plain| whitened(plain, &moments)).transpose()?;
+            }
             config.scale_factor = probe.latent_scale(&self.preparation, networks)?;
         }
         Ok(())
