@@ -80,6 +80,22 @@ impl FeatureMoments {
         Ok((rows, offset))
     }
 
+    /// The mean.
+    pub(crate) fn mean(&self) -> &Array1<f64> {
+        &self.mean
+    }
+
+    /// The covariance.
+    #[cfg(test)]
+    pub(crate) fn covariance(&self) -> &Array2<f64> {
+        &self.covariance
+    }
+
+    /// The inverse of the rows of [`FeatureMoments::whitening`] without a floor.
+    pub(crate) fn coloring(&self, rows: &Array2<f64>) -> Array2<f64> {
+        self.covariance.dot(&rows.t())
+    }
+
     /// The Fréchet distance to other moments, at least 0.
     ///
     /// # Errors

@@ -9,11 +9,12 @@ use super::networks::Networks;
 use super::prepare::{Drawn, Preparation};
 use super::recipe::Recipe;
 use super::report::EvaluationRecord;
-use super::whiten::Moments;
+use super::whiten::moments;
 use crate::data::{ClipSource, Loader, Order, Sample};
 use crate::diffusion::{NoiseLevel, NoiseLevelSampling, NoiseSchedule};
 use crate::error::Result;
 use crate::layout::fold_frames;
+use crate::metrics::FeatureMoments;
 
 /// Held-out batches, read once.
 #[derive(Debug)]
@@ -114,12 +115,12 @@ impl HeldOut {
         &self,
         preparation: &Preparation,
         networks: &Networks,
-    ) -> Result<Moments> {
+    ) -> Result<FeatureMoments> {
         let latents = (0..self.batches.len())
             .map(|batch| preparation.unscaled_latents(networks, &self.drawn(batch)))
             .map(|latents| latents.map(fold_frames))
             .collect::<Result<Vec<_>>>()?;
-        Ok(Moments::of(&latents))
+        moments(&latents)
     }
 
     fn drawn(&self, batch: usize) -> Vec<Drawn<'_>> {

@@ -6,51 +6,27 @@
 
 use burn::module::Param;
 use burn::tensor::{Tensor, TensorData};
+use ndarray::{Array1, Array2, Axis};
 
 use crate::autoencoder::Autoencoder;
 use crate::error::{Error, Result};
+use crate::metrics::FeatureMoments;
 use crate::nn::Conv2d;
 
 /// Log-variance of a posterior that is a point.
 const POINT: f64 = -30.0;
 
-/// Square matrices by rows.
-type Matrix = Vec<Vec<f64>>;
-
-/// Mean and covariance of latents over their channels.
-#[derive(Debug, Clone)]
-pub(super) struct Moments {
-    pub(super) mean: Vec<f64>,
-    pub(super) covariance: Matrix,
-}
-
-impl Moments {
-    /// Of all latents, `[n, height, width, channels]` each.
-    pub(super) fn of(latents: &[Tensor<4>]) -> Self {
-        let channels = latents.first().map_or(0, |one| one.dims()[3]);
-        let (mut count, mut sum) = (0.0, vec![0.0; channels]);
-        let mut products = vec![vec![0.0; channels]; channels];
-        for one in latents {
-            let values: Vec<f64> = one.clone().into_data().iter::<f64>().collect();
-            for row in values.chunks(channels.max(1)) {
-                count += 1.0;
-                for (i, a) in row.iter().enumerate() {
-                    sum[i] += a;
-                    for (j, b) in row.iter().enumerate() {
-                        products[i][j] += a * b;
-                    }
-                }
-            }
-        }
-        let mean: Vec<f64> = sum.iter().map(|total| total / count).collect();
-        let covariance = (0..channels)
-            .map(|i| {
-                let of = |j: usize| products[i][j] / count - mean[i] * mean[j];
-                (0..channels).map(of).collect()
-            })
-            .collect();
-        Self { mean, covariance }
-    }
+/// Mean and covariance over the channels of latents, `[n, height, width, channels]` each.
+///
+/// # Errors
+/// As [`FeatureMoments::of`].
+pub(super) fn moments(latents: &[Tensor<4>]) -> Result<FeatureMoments> {
+    let channels = latents.first().map_or(1, |one| one.dims()[3]);
+    let values: Vec<f64> = latents
+        .iter()
+        .flat_map(|one| one.clone().into_data().iter::<f64>().collect::<Vec<_>>())
+        .collect();
+    FeatureMoments::of(&values.chunks(channels).collect::<Vec<_>>())
 }
 
 /// The same autoencoder with other latents: their mean is zero, their covariance over the channels the
@@ -59,7 +35,10 @@ impl Moments {
 /// # Errors
 /// [`Error::Config`] when there are no 1×1 convolutions around the latents, or a channel follows from the
 /// others.
-pub(super) fn whitened(mut autoencoder: Autoencoder, moments: &Moments) -> Result<Autoencoder> {
+pub(super) fn whitened(
+    mut autoencoder: Autoencoder,
+    moments: &FeatureMoments,
+) -> Result<Autoencoder> {
     let (None, Some(before), Some(after)) = (
         &autoencoder.quantize,
         &autoencoder.quant_conv,
@@ -70,86 +49,58 @@ pub(super) fn whitened(mut autoencoder: Autoencoder, moments: &Moments) -> Resul
                 .into(),
         ));
     };
-    let lower = cholesky(&moments.covariance).ok_or_else(|| {
-        Error::Config("whiten = true: a channel of the latents follows from the others".into())
-    })?;
-    let before = into_white(before, &lower, &moments.mean);
-    let after = from_white(after, &lower, &moments.mean);
+    let (rows, offset) = moments.whitening(0.0)?;
+    // The length of a row is 1 over the deviation along it.
+    if rows.rows().into_iter().any(|row| row.dot(&row) >= 1e12) {
+        return Err(Error::Config(
+            "whiten = true: a channel of the latents follows from the others".into(),
+        ));
+    }
+    let before = into_white(before, &rows, &offset);
+    let after = from_white(after, &moments.coloring(&rows), moments.mean());
     autoencoder.quant_conv = Some(before);
     autoencoder.post_quant_conv = Some(after);
     Ok(autoencoder)
 }
 
-/// L with L·Lᵀ = `matrix`; `None` where there is none.
-fn cholesky(matrix: &Matrix) -> Option<Matrix> {
-    let n = matrix.len();
-    let mut lower = vec![vec![0.0; n]; n];
-    for i in 0..n {
-        for j in 0..=i {
-            let known: f64 = (0..j).map(|k| lower[i][k] * lower[j][k]).sum();
-            let rest = matrix[i][j] - known;
-            lower[i][j] = match i == j {
-                true if rest <= 1e-12 => return None,
-                true => rest.sqrt(),
-                false => rest / lower[j][j],
-            };
-        }
-    }
-    Some(lower)
-}
-
-/// Rows of `conv` for L⁻¹(means − `mean`), by forward substitution; those of the log-variances say
-/// [`POINT`] everywhere.
-fn into_white(conv: &Conv2d, lower: &Matrix, mean: &[f64]) -> Conv2d {
-    let channels = mean.len();
+/// `conv` with `white`·means + `offset` for means; its log-variances say [`POINT`] everywhere.
+fn into_white(conv: &Conv2d, white: &Array2<f64>, offset: &Array1<f64>) -> Conv2d {
     let (mut rows, mut bias) = read(conv);
-    for i in 0..channels {
-        bias[i] -= mean[i];
-        for j in 0..i {
-            let (done, rest) = rows.split_at_mut(i);
-            for (value, other) in rest[0].iter_mut().zip(&done[j]) {
-                *value -= lower[i][j] * other;
-            }
-            bias[i] -= lower[i][j] * bias[j];
-        }
-        rows[i].iter_mut().for_each(|value| *value /= lower[i][i]);
-        bias[i] /= lower[i][i];
-    }
-    for i in channels..rows.len() {
-        rows[i].fill(0.0);
-        bias[i] = POINT;
+    {
+        let (mut means, mut others) = rows.view_mut().split_at(Axis(0), offset.len());
+        means.assign(&white.dot(&means));
+        others.fill(0.0);
+        let (mut means, mut others) = bias.view_mut().split_at(Axis(0), offset.len());
+        means.assign(&(white.dot(&means) + offset));
+        others.fill(POINT);
     }
     written(conv, &rows, &bias)
 }
 
-/// `conv` of L·z + `mean`.
-fn from_white(conv: &Conv2d, lower: &Matrix, mean: &[f64]) -> Conv2d {
-    let (rows, mut bias) = read(conv);
-    let mut white = rows.clone();
-    for (row, (white, bias)) in rows.iter().zip(white.iter_mut().zip(&mut bias)) {
-        *bias += row.iter().zip(mean).map(|(a, b)| a * b).sum::<f64>();
-        for (j, value) in white.iter_mut().enumerate() {
-            *value = (j..row.len()).map(|k| row[k] * lower[k][j]).sum();
-        }
-    }
-    written(conv, &white, &bias)
+/// `conv` of `colors`·z + `mean`.
+fn from_white(conv: &Conv2d, colors: &Array2<f64>, mean: &Array1<f64>) -> Conv2d {
+    let (rows, bias) = read(conv);
+    written(conv, &rows.dot(colors), &(bias + rows.dot(mean)))
 }
 
 /// A 1×1 convolution's matrix by rows, and its bias.
-fn read(conv: &Conv2d) -> (Matrix, Vec<f64>) {
+fn read(conv: &Conv2d) -> (Array2<f64>, Array1<f64>) {
     let [outputs, inputs, ..] = conv.weight.dims();
     let values: Vec<f64> = conv.weight.val().into_data().iter::<f64>().collect();
     let bias = match &conv.bias {
         Some(bias) => bias.val().into_data().iter::<f64>().collect(),
-        None => vec![0.0; outputs],
+        None => Array1::zeros(outputs),
     };
-    (values.chunks(inputs).map(<[f64]>::to_vec).collect(), bias)
+    let rows = Array2::from_shape_fn((outputs, inputs), |(row, column)| {
+        values[row * inputs + column]
+    });
+    (rows, bias)
 }
 
-fn written(like: &Conv2d, rows: &Matrix, bias: &[f64]) -> Conv2d {
+fn written(like: &Conv2d, rows: &Array2<f64>, bias: &Array1<f64>) -> Conv2d {
     let weight = like.weight.val();
     let onto = (&weight.device(), weight.dtype());
-    let values: Vec<f32> = rows.iter().flatten().map(|&value| value as f32).collect();
+    let values: Vec<f32> = rows.iter().map(|&value| value as f32).collect();
     let bias: Vec<f32> = bias.iter().map(|&value| value as f32).collect();
     let outputs = bias.len();
     Conv2d {
@@ -181,19 +132,14 @@ mod tests {
         let pictures =
             Tensor::<4>::random([6, 3, 32, 48], Distribution::Uniform(-1.0, 1.0), &device);
         let latents = plain.encode(pictures.clone()).mode();
-        let white = whitened(
-            plain.clone(),
-            &Moments::of(&[images_to_channels_last(latents.clone())]),
-        )
-        .expect("regular");
+        let of = |latents: Tensor<4>| moments(&[images_to_channels_last(latents)]).expect("many");
+        let white = whitened(plain.clone(), &of(latents.clone())).expect("regular");
         let posterior = white.encode(pictures);
-        let found = Moments::of(&[images_to_channels_last(posterior.mean.clone())]);
-        for (i, row) in found.covariance.iter().enumerate() {
-            assert!(found.mean[i].abs() < 1e-3, "{found:?}");
-            for (j, value) in row.iter().enumerate() {
-                let expected = f64::from(u8::from(i == j));
-                assert!((value - expected).abs() < 1e-2, "{found:?}");
-            }
+        let found = of(posterior.mean.clone());
+        for ((i, j), value) in found.covariance().indexed_iter() {
+            assert!(found.mean()[i].abs() < 1e-3, "{found:?}");
+            let expected = f64::from(u8::from(i == j));
+            assert!((value - expected).abs() < 1e-2, "{found:?}");
         }
         let error = plain.decode(latents) - white.decode(posterior.mode());
         let error: f32 = error.abs().max().into_scalar();
@@ -202,6 +148,16 @@ mod tests {
 
     #[test]
     fn a_channel_that_repeats_another_is_an_error() {
-        assert!(cholesky(&vec![vec![1.0, 1.0], vec![1.0, 1.0]]).is_none());
+        let device = Device::flex();
+        let preset = Preset::load("tiny-sd15").expect("a preset");
+        let config = preset.autoencoder.expect("an autoencoder");
+        let plain = Autoencoder::new(&config, &Init::new(&device, 3));
+        let one = Tensor::<4>::random([1, 8, 8, 1], Distribution::Default, &device);
+        let same = moments(&[one.repeat_dim(3, config.latent_channels)]).expect("many");
+        let error = whitened(plain, &same).expect_err("one channel four times");
+        assert!(
+            error.to_string().contains("follows from the others"),
+            "{error}"
+        );
     }
 }
