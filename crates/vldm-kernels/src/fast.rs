@@ -7,7 +7,9 @@ mod optim;
 mod pointwise;
 
 pub use attention::{attention, temporal_attention};
-pub use conv::{arrange, conv2d, conv2d_upsampled, conv3d, linear, linear_geglu, temporal_conv};
+pub use conv::{
+    arrange, conv2d, conv2d_upsampled, conv3d, disarrange, linear, linear_geglu, temporal_conv,
+};
 pub use norm::{group_norm, layer_norm};
 pub use optim::{adamw, from_memory_order, memory_order, memory_order_of, sum_squares};
 pub use pointwise::{add_per_frame, gelu, gelu_tanh, mix, quick_gelu, silu, upsample_nearest};

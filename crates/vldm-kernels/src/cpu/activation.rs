@@ -53,6 +53,28 @@ pub fn gelu<const FMA: bool>(x: f32) -> f32 {
     x * normal_cdf::<FMA>(x)
 }
 
+/// [`gelu`] to 1e-4 up to 4.2 and to 3e-5 of `x` beyond: as good as it can be told in bf16, at a third
+/// of the cost.
+///
+/// The normal distribution's odd part is a polynomial, fitted so that the largest error of the
+/// product with `x` is least.
+#[inline(always)]
+pub fn gelu_in_half<const FMA: bool>(x: f32) -> f32 {
+    const END: f32 = 4.2;
+    let bounded = if x < -END { -END } else { x };
+    let bounded = if bounded > END { END } else { bounded };
+    let square = bounded * bounded;
+    let mut p = -9.613_621e-10;
+    p = madd::<FMA>(p, square, 8.330_15e-8);
+    p = madd::<FMA>(p, square, -3.139_966e-6);
+    p = madd::<FMA>(p, square, 6.826_747e-5);
+    p = madd::<FMA>(p, square, -9.607_699e-4);
+    p = madd::<FMA>(p, square, 9.337_492e-3);
+    p = madd::<FMA>(p, square, -6.559_943e-2);
+    p = madd::<FMA>(p, square, 3.985_087_6e-1);
+    x * madd::<FMA>(p, bounded, 0.5)
+}
+
 /// Derivative of [`gelu`].
 #[inline(always)]
 pub fn gelu_slope<const FMA: bool>(x: f32) -> f32 {

@@ -5,6 +5,7 @@
 //! convolution of one tap over no axis.
 
 mod sinks;
+mod strips;
 #[cfg(test)]
 mod tests;
 mod window;
@@ -12,11 +13,16 @@ mod winograd;
 
 use std::ops::Range;
 
-use super::element::{Element, convert_into};
+use super::element::{Element, convert_into, same};
 use super::level::Level;
-use super::product::{Left, Right, Sink, in_tiles, product, product_in_parts};
+use super::product::{
+    self as products, Halves, Left, Packing, Right, Sink, in_tiles, product, product_in_parts,
+    product_of_strips,
+};
+use crate::memory::pool::Buffer;
 pub use sinks::Additions;
 use sinks::{Gated, Output, Split};
+use strips::Lines;
 pub use window::Axis;
 use window::{Visitor, Window};
 use winograd::Winograd;
@@ -74,22 +80,89 @@ impl Conv {
     }
 }
 
+/// The weight of a forward product.
+#[derive(Debug, Clone, Copy)]
+pub enum Weights<'a, W> {
+    /// `[taps, inputs, outputs]`
+    Arranged(&'a [W]),
+    /// As [`pack`] leaves them: for products of half precision on a level with tiles.
+    Packed(&'a [half::bf16]),
+}
+
+impl<'a, W> From<&'a [W]> for Weights<'a, W> {
+    fn from(values: &'a [W]) -> Self {
+        Self::Arranged(values)
+    }
+}
+
+impl<'a, W> Weights<'a, W> {
+    /// Panics where they are packed: only products in tiles read them.
+    fn arranged(self) -> &'a [W] {
+        match self {
+            Self::Arranged(values) => values,
+            Self::Packed(_) => panic!("a packed weight where there are no tiles"),
+        }
+    }
+}
+
+/// Columns of a packed weight that lie together.
+pub const PACKED_COLUMNS: usize = products::PANEL;
+
+/// Elements of a packed weight of `[outputs, inputs, taps]`.
+pub fn packed_len([outputs, inputs, taps]: [usize; 3]) -> usize {
+    let (packing, halves) = packed_shape([outputs, inputs, taps]);
+    packing.len(halves)
+}
+
+fn packed_shape([outputs, inputs, taps]: [usize; 3]) -> (Packing, Halves) {
+    let packing = Packing {
+        taps: [taps, inputs],
+        turned: false,
+    };
+    let halves = Halves {
+        columns: outputs,
+        pair: None,
+    };
+    (packing, halves)
+}
+
+/// Packs a weight `[taps, inputs, outputs]` as the tile unit reads it, for good: it is read at every
+/// call, and packed at every call otherwise.
+pub fn pack<W: Element>(level: Level, dims: [usize; 3], weight: &[W], to: &mut [half::bf16]) {
+    let right = Right {
+        values: weight,
+        columns: dims[0],
+        inner: None,
+    };
+    products::pack(level, right, packed_shape(dims), to);
+}
+
+/// Undoes [`pack`]: the weight `[taps, inputs, outputs]`.
+pub fn unpack<W: Element>(dims: [usize; 3], packed: &[half::bf16], to: &mut [W]) {
+    products::unpack(packed, packed_shape(dims), to);
+}
+
 /// The convolution of `x`, plus `additions`.
 ///
 /// # Shapes
 /// - `x`: `[batch, frames, height, width, inputs]` each
-/// - `weight`: `[taps, inputs, outputs]`
+/// - `weight`: `[taps, inputs, outputs]`, packed or not
 /// - `y`: `[batch, frames', height', width', outputs]`
-pub fn forward<T: Element, W: Element>(
+pub fn forward<'w, T: Element, W: Element>(
     level: Level,
     conv: &Conv,
     x: [&[T]; 2],
-    weight: &[W],
+    weight: impl Into<Weights<'w, W>>,
     additions: Additions<'_, T>,
     y: &mut [T],
 ) {
     let sink = Output::new(y, conv.outputs, additions);
-    if let Some(winograd) = Winograd::forward(conv).filter(|_| !in_tiles(level, T::IS_HALF)) {
+    let weight = weight.into();
+    if let Some(x) = tiled(level, x) {
+        return Lines::forward(conv, x).times_weights(level, conv, weight, &sink);
+    }
+    let weight = weight.arranged();
+    if let Some(winograd) = Winograd::forward(conv) {
         return winograd.run(level, x, weight, &sink);
     }
     let left = Columns(Window::forward(conv.batch, &conv.axes, x, conv.inputs));
@@ -101,26 +174,32 @@ pub fn forward<T: Element, W: Element>(
 ///
 /// # Shapes
 /// - `x`: `[rows, inputs]`
-/// - `weight`: `[inputs, 2 * inner]`
+/// - `weight`: `[inputs, 2 * inner]`, packed or not; packed only if `inner` is a multiple of
+///   [`PACKED_COLUMNS`]
 /// - `bias`: `[2 * inner]`
 /// - `y`: `[rows, inner]`
 /// - `halves`: `[rows, 2 * inner]`
-pub fn linear_geglu<T: Element, W: Element>(
+pub fn linear_geglu<'w, T: Element, W: Element>(
     level: Level,
     conv: &Conv,
     x: &[T],
-    weight: &[W],
+    weight: impl Into<Weights<'w, W>>,
     bias: Option<&[f32]>,
     y: &mut [T],
     halves: Option<&mut [T]>,
 ) {
+    let sink = Gated::new(y, halves, conv.outputs / 2, bias);
+    let weight = weight.into();
+    if let Some(x) = tiled(level, [x, &[]]) {
+        return Lines::forward(conv, x).times_weights(level, conv, weight, &sink);
+    }
+    let weight = weight.arranged();
     let left = Columns(Window::forward(
         conv.batch,
         &conv.axes,
         [x, &[]],
         conv.inputs,
     ));
-    let sink = Gated::new(y, halves, conv.outputs / 2, bias);
     left.times(level, conv.right(weight), &sink);
 }
 
@@ -138,15 +217,20 @@ pub fn input_gradient<T: Element, W: Element>(
     dx: [&mut [T]; 2],
 ) {
     let sink = Split::new(dx, conv.inputs);
-    if let Some(winograd) = Winograd::backward(conv).filter(|_| !in_tiles(level, T::IS_HALF)) {
-        return winograd.run(level, [dy, &[]], weight, &sink);
-    }
-    let left = Columns(Window::backward(conv.batch, &conv.axes, dy, conv.outputs));
     let right = Right {
         values: weight,
         columns: conv.input_channels(),
         inner: Some(conv.outputs),
     };
+    let lines = tiled(level, [dy, &[]]).and_then(|[dy, _]| Lines::backward(conv, dy));
+    if let Some(lines) = lines {
+        return lines.times(level, conv, right, true, &sink);
+    }
+    let winograd = Winograd::backward(conv).filter(|_| !in_tiles(level, T::IS_HALF));
+    if let Some(winograd) = winograd {
+        return winograd.run(level, [dy, &[]], weight, &sink);
+    }
+    let left = Columns(Window::backward(conv.batch, &conv.axes, dy, conv.outputs));
     left.times(level, right, &sink);
 }
 
@@ -171,6 +255,64 @@ pub fn weight_gradient<T: Element>(
     let size = [left.0.values(), left.0.positions()];
     let sink = Output::new(dweight, conv.outputs, Additions::default());
     product_in_parts(level, T::IS_HALF, size, &left, right, &sink);
+}
+
+/// The input in half precision, if the product runs in tiles.
+fn tiled<T: Element>(level: Level, x: [&[T]; 2]) -> Option<[&[half::bf16]; 2]> {
+    let [first, second] = x;
+    if !in_tiles(level, T::IS_HALF) {
+        return None;
+    }
+    Some([same(first)?, same(second)?])
+}
+
+impl Lines<'_> {
+    /// The product with a weight, which is packed first if it is not.
+    fn times_weights<W: Element>(
+        &self,
+        level: Level,
+        conv: &Conv,
+        weight: Weights<'_, W>,
+        sink: &impl Sink,
+    ) {
+        let packed = match weight {
+            Weights::Arranged(values) => {
+                return self.times(level, conv, conv.right(values), false, sink);
+            }
+            Weights::Packed(packed) => packed,
+        };
+        let (packing, mut halves) =
+            packed_shape([conv.outputs, conv.input_channels(), conv.taps()]);
+        if let Some(inner) = sink.pair() {
+            assert!(
+                inner.is_multiple_of(PACKED_COLUMNS),
+                "halves of whole panels"
+            );
+            halves = Halves {
+                columns: inner,
+                pair: Some(inner),
+            };
+        }
+        product_of_strips(level, self, packed, (packing, halves), sink);
+    }
+
+    /// The product with a weight that is packed first.
+    fn times<W: Element>(
+        &self,
+        level: Level,
+        conv: &Conv,
+        right: Right<'_, W>,
+        turned: bool,
+        sink: &impl Sink,
+    ) {
+        let packing = strips::packing(conv, turned);
+        let pair = sink.pair();
+        let columns = pair.unwrap_or(right.columns);
+        let shape = (packing, Halves { columns, pair });
+        let mut packed = Buffer::new(packing.len(shape.1));
+        products::pack(level, right, shape, &mut packed);
+        product_of_strips(level, self, &packed, shape, sink);
+    }
 }
 
 /// A window as the operand whose rows are positions.

@@ -19,6 +19,7 @@ mod panels;
 mod parts;
 mod plan;
 mod scratch;
+mod strips;
 mod tiles;
 mod turned;
 
@@ -26,12 +27,16 @@ use std::ops::Range;
 
 use super::element::Element;
 use super::level::Level;
-use panels::{Halves, Panels};
+use half::bf16;
+pub(crate) use panels::{Halves, Packing};
+use panels::{Packed, Panels};
 pub(crate) use parts::product_in_parts;
 use plan::Plan;
+pub(crate) use strips::{STRIP, Strips};
+pub(crate) use tiles::TILE_DEPTH;
 
 /// Columns that a micro-kernel computes at once.
-const PANEL: usize = 32;
+pub(crate) const PANEL: usize = 32;
 
 /// Most rows of a block: it stays in the second-level cache.
 const ROWS: usize = 224;
@@ -81,11 +86,13 @@ pub(crate) struct Sums<'a> {
 
 impl Sums<'_> {
     /// The row `index` of the block and its sums.
+    #[inline(always)]
     pub(crate) fn row(&self, index: usize) -> &[f32] {
         &self.values[index * self.stride..][..self.columns.len()]
     }
 
     /// The sums of the paired columns in the row `index` of the block.
+    #[inline(always)]
     pub(crate) fn paired_row(&self, index: usize) -> &[f32] {
         &self.values[index * self.stride + self.pair..][..self.columns.len()]
     }
@@ -95,6 +102,9 @@ impl Sums<'_> {
 pub(crate) trait Sink: Sync {
     /// Takes the sums of a block; each output is delivered exactly once.
     fn write(&self, level: Level, sums: Sums<'_>);
+
+    /// Has the places of outputs brought closer that are delivered soon.
+    fn prefetch(&self, _rows: Range<usize>, _column: usize) {}
 
     /// Distance to a second half of the columns that the sink wants side by side with the first
     /// half: blocks are then ranges of the first half only.
@@ -144,6 +154,37 @@ pub(crate) fn product<W: Element>(
         let panels = panels.as_ref();
         plan.for_each(|index| floats::run(&task(index), left, right, panels, sink));
     }
+}
+
+/// The product of strips with an operand that was [packed](pack), delivered to `sink`, in matrix
+/// tiles: only where the level has them.
+pub(crate) fn product_of_strips(
+    level: Level,
+    left: &impl Strips,
+    right: &[bf16],
+    (packing, halves): (Packing, Halves),
+    sink: &impl Sink,
+) {
+    if left.count() * halves.columns == 0 {
+        return;
+    }
+    let right = Packed::new(right, packing, halves);
+    strips::product::<tiles::Hardware>(level, left, &right, halves.columns, sink);
+}
+
+/// Packs the right operand of a [product of strips](product_of_strips).
+pub(crate) fn pack<W: Element>(
+    level: Level,
+    right: Right<'_, W>,
+    shape: (Packing, Halves),
+    to: &mut [bf16],
+) {
+    panels::pack(tiles::copy_panels, level, right, shape, to);
+}
+
+/// Undoes [`pack`] for an operand `[depth, columns]`.
+pub(crate) fn unpack<W: Element>(packed: &[bf16], shape: (Packing, Halves), to: &mut [W]) {
+    panels::unpack(packed, shape, to);
 }
 
 /// The product of `rows`×`depth` in f32, for a caller that is one of enough tasks itself: nothing is

@@ -1,5 +1,6 @@
 //! One output written by several tasks.
 
+use std::any::TypeId;
 use std::marker::PhantomData;
 use std::ops::Range;
 
@@ -23,6 +24,32 @@ impl<'a, T> Shared<'a, T> {
             len: slice.len(),
             slice: PhantomData,
         }
+    }
+
+    /// The same, if its elements are of the other type already.
+    pub(crate) fn of_type<E: 'static>(&self) -> Option<Shared<'a, E>>
+    where
+        T: 'static,
+    {
+        (TypeId::of::<T>() == TypeId::of::<E>()).then_some(Shared {
+            start: self.start.cast(),
+            len: self.len,
+            slice: PhantomData,
+        })
+    }
+
+    /// Has the element at `index` brought closer, to be written.
+    #[inline(always)]
+    pub(crate) fn prefetch(&self, index: usize) {
+        #[cfg(target_arch = "x86_64")]
+        {
+            use core::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
+            let at = self.start.wrapping_add(index);
+            // SAFETY: a hint, which reads nothing.
+            unsafe { _mm_prefetch::<_MM_HINT_ET0>(at.cast_const().cast()) }
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = index;
     }
 
     /// The part at `range`; panics if it is outside.

@@ -1,7 +1,7 @@
 //! Convolutions and linear layers.
 
 use burn::backend::{DispatchTensor, Flex};
-use burn::tensor::{Shape, Tensor};
+use burn::tensor::{DType, Shape, Tensor};
 
 use super::{agrees, some, takes};
 use crate::composed;
@@ -16,6 +16,9 @@ use crate::operation::{Call, Operation};
 /// Layers compute the same without it, but rearrange the weight at every call. Call it once when a
 /// model has been loaded.
 ///
+/// In half precision, where there are matrix tiles, the order is one that strides do not tell: then only
+/// the operations of this crate can read the result, anything else panics. [`disarrange`] undoes it.
+///
 /// # Shapes
 /// - `weight`, returns: `[out, in, kernel..]`
 pub fn arrange<const D: usize>(weight: Tensor<D>) -> Tensor<D> {
@@ -26,6 +29,20 @@ pub fn arrange<const D: usize>(weight: Tensor<D>) -> Tensor<D> {
         .try_into_primitive::<Flex>()
         .expect("checked to be on this backend");
     Tensor::from_primitive::<Flex>(flex::arrange(primitive))
+}
+
+/// The weight in an order that every operation can read; same shape, same values.
+///
+/// # Shapes
+/// - `weight`, returns: `[out, in, kernel..]`
+pub fn disarrange<const D: usize>(weight: Tensor<D>) -> Tensor<D> {
+    if D < 2 || !takes(&weight) || weight.dtype() != DType::BF16 || weight.device().is_autodiff() {
+        return weight;
+    }
+    let primitive = weight
+        .try_into_primitive::<Flex>()
+        .expect("checked to be on this backend");
+    Tensor::from_primitive::<Flex>(flex::unpack(primitive))
 }
 
 /// Two-dimensional convolution, plus `epilogue`.
@@ -46,7 +63,7 @@ pub fn conv2d(
 ) -> Tensor<4> {
     let x = x.into();
     if !accepts(&x, &weight, &epilogue) {
-        return composed::conv2d(x, weight, bias, options, epilogue);
+        return composed::conv2d(x, disarrange(weight), bias, options, epilogue);
     }
     let [_, height, width, _] = x.dims();
     image(x, (weight, bias), options, epilogue, [height, width])
@@ -141,7 +158,7 @@ pub fn conv3d(
 ) -> Tensor<5> {
     let x = x.into();
     if !accepts(&x, &weight, &epilogue) {
-        return composed::conv3d(x, weight, bias, options, epilogue);
+        return composed::conv3d(x, disarrange(weight), bias, options, epilogue);
     }
     let [batch, frames, height, width, inputs] = x.dims();
     let [out, weight_inputs, kernel @ ..] = weight.dims();
@@ -186,7 +203,7 @@ pub fn temporal_conv(
 ) -> Tensor<4> {
     let x = x.into();
     if !accepts(&x, &weight, &epilogue) {
-        return composed::temporal_conv(x, weight, bias, epilogue);
+        return composed::temporal_conv(x, disarrange(weight), bias, epilogue);
     }
     let [batch, frames, positions, inputs] = x.dims();
     let [out, ..] = weight.dims();
@@ -221,7 +238,7 @@ pub fn linear<const D: usize>(
     residual: Option<Tensor<D>>,
 ) -> Tensor<D> {
     if !(takes(&x) && takes(&weight) && agrees(&x, residual.as_ref())) {
-        return composed::linear(x, weight, bias, residual);
+        return composed::linear(x, disarrange(weight), bias, residual);
     }
     let (conv, shape) = rows(&x, &weight, 1);
     let epilogue = Epilogue {
@@ -250,7 +267,7 @@ pub fn linear_geglu<const D: usize>(
     bias: Option<Tensor<1>>,
 ) -> Tensor<D> {
     if !(takes(&x) && takes(&weight)) {
-        return composed::linear_geglu(x, weight, bias);
+        return composed::linear_geglu(x, disarrange(weight), bias);
     }
     let (conv, shape) = rows(&x, &weight, 2);
     debug_assert!(

@@ -8,19 +8,27 @@ use super::{
     small_tensor, tensor, with_layout,
 };
 use crate::cpu::arrange::Weight;
-use crate::cpu::conv::{self, Additions, Conv};
+use crate::cpu::conv::{self, Additions, Conv, Weights};
 use crate::cpu::level::Level;
 use crate::cpu::{activation, norm};
 use crate::memory::pool::Buffer;
 use crate::operation::{OPERANDS, Saved};
 
-/// The weight laid out as a forward product reads it, `[taps, inputs, outputs]`, with the shape it
-/// had.
+/// Where a packed weight says that its elements start: beyond any memory. So whatever reads it
+/// otherwise than through here panics.
+const PACKED: usize = 1 << 60;
+
+/// The weight laid out as a forward product reads it, with the shape it had: `[taps, inputs, outputs]`,
+/// or packed for the tile unit where it is in half precision and there is one.
 ///
 /// A layer whose weight lies like this is computed without rearranging it at every call.
 pub(crate) fn arrange(weight: FlexTensor) -> FlexTensor {
+    if !present(&weight) || is_packed(&weight) {
+        return weight;
+    }
     match weight.dtype() {
         DType::F32 => arrange_in::<f32>(weight),
+        DType::BF16 if Level::current().prefers_half() => pack(&weight),
         DType::BF16 => arrange_in::<bf16>(weight),
         _ => weight,
     }
@@ -28,12 +36,44 @@ pub(crate) fn arrange(weight: FlexTensor) -> FlexTensor {
 
 fn arrange_in<W: FlexElement>(weight: FlexTensor) -> FlexTensor {
     let strided = Strided::<W>::new(&weight);
-    if !present(&weight) || strided.weight().arranged().is_some() {
+    if strided.weight().arranged().is_some() {
         return weight;
     }
     let mut buffer = Buffer::new(weight.layout().num_elements());
     strided.weight().arrange(Level::current(), &mut buffer);
     with_layout(buffer, arranged_layout(weight.layout().shape()))
+}
+
+fn is_packed(weight: &FlexTensor) -> bool {
+    weight.layout().start_offset() == PACKED
+}
+
+/// Outputs, inputs and taps.
+fn weight_dims(shape: &Shape) -> [usize; 3] {
+    let taps = (2..shape.num_dims()).map(|axis| shape[axis]).product();
+    [shape[0], shape[1], taps]
+}
+
+fn pack(weight: &FlexTensor) -> FlexTensor {
+    let shape = weight.layout().shape();
+    let dims = weight_dims(shape);
+    let mut buffer = Buffer::new(conv::packed_len(dims));
+    Strided::<bf16>::new(weight).arranged(|weight| {
+        conv::pack(Level::current(), dims, weight, &mut buffer);
+    });
+    let strides = arranged_layout(shape).strides().to_vec();
+    with_layout(buffer, Layout::new(shape.clone(), strides, PACKED))
+}
+
+/// The weight in an order that its strides tell.
+pub(crate) fn unpack(weight: FlexTensor) -> FlexTensor {
+    if !is_packed(&weight) {
+        return weight;
+    }
+    let shape = weight.layout().shape();
+    let mut buffer = Buffer::<bf16>::new(shape.num_elements());
+    conv::unpack(weight_dims(shape), weight.storage(), &mut buffer);
+    with_layout(buffer, arranged_layout(shape))
 }
 
 /// The layout of a weight `[out, in, kernel..]` in memory of `[kernel.., in, out]`.
@@ -115,6 +155,19 @@ fn collapse(layout: &Layout) -> Option<([usize; 3], [usize; 3])> {
     Some(([shape[0], shape[1], taps], [outputs, inputs, stride]))
 }
 
+/// Calls `use_it` with a weight for a forward product; packed ones only where `takes_packed`.
+fn with_weights<T: FlexElement, W: FlexElement>(
+    weight: &FlexTensor,
+    takes_packed: bool,
+    use_it: impl FnOnce(Weights<'_, W>),
+) {
+    let in_tiles = T::IS_HALF && Level::current().prefers_half();
+    if is_packed(weight) && in_tiles && takes_packed {
+        return use_it(Weights::Packed(weight.storage()));
+    }
+    Strided::<W>::new(&unpack(weight.clone())).arranged(|weight| use_it(weight.into()));
+}
+
 /// Calls `$body` with the weight's element type bound to `$W`.
 macro_rules! with_weight_type {
     ($weight:expr, $W:ident => $body:expr) => {
@@ -143,7 +196,7 @@ pub(super) fn forward<T: FlexElement>(conv: &Conv, shape: Shape, operands: Opera
     };
     let mut y = Buffer::<T>::new(shape.num_elements());
     with_weight_type!(weight, W => {
-        Strided::<W>::new(&weight).arranged(|weight| {
+        with_weights::<T, W>(&weight, true, |weight| {
             let x = [slice::<T>(&x), part::<T>(&second)];
             conv::forward(Level::current(), conv, x, weight, additions, &mut y);
         });
@@ -212,7 +265,7 @@ fn input_gradients<T: FlexElement>(
         .map(|channels| Buffer::<T>::new(conv.scaled_positions() * channels));
     with_weight_type!(weight, W => {
         let [first, second] = &mut dx;
-        Strided::<W>::new(weight).arranged(|weight| {
+        Strided::<W>::new(&unpack(weight.clone())).arranged(|weight| {
             conv::input_gradient(Level::current(), conv, dy, weight, [first, second]);
         });
     });
@@ -234,8 +287,9 @@ pub(super) fn geglu<T: FlexElement>(
     let hidden = hidden(conv);
     let mut y = Buffer::<T>::new(shape.num_elements());
     let mut halves = saves.then(|| Buffer::<T>::new(hidden.num_elements()));
+    let whole_panels = (conv.outputs / 2).is_multiple_of(conv::PACKED_COLUMNS);
     with_weight_type!(weight, W => {
-        Strided::<W>::new(&weight).arranged(|weight| {
+        with_weights::<T, W>(&weight, whole_panels, |weight| {
             let (level, bias, halves) = (Level::current(), bias.as_deref(), halves.as_deref_mut());
             conv::linear_geglu(level, conv, slice::<T>(&x), weight, bias, &mut y, halves);
         });

@@ -138,7 +138,7 @@ impl Merge<'_> {
         let (dims, dtype) = (weight.dims(), weight.dtype());
         let values = self.file.values(layer, &dims)?;
         let more = difference(values.a, values.b, values.scale * self.scale);
-        let sum = weight.cast(DType::F32) + more.reshape(dims);
+        let sum = vldm_kernels::disarrange(weight).cast(DType::F32) + more.reshape(dims);
         let sum = sum.cast(dtype);
         Ok(match self.path.is_arranged() {
             true => vldm_kernels::arrange(sum),

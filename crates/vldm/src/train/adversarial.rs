@@ -223,7 +223,7 @@ fn make(
         let (quantised, loss) = codebook.quantise(latents, config.commitment);
         latents = quantised;
         if stage == AdversarialStage::Autoencoder {
-            regularisation = Some(("codebook", config.codebook, loss));
+            regularisation = Some(("codebook", config.codebook, loss.cast(DType::F32)));
         }
     }
     let (hidden, output) = decode(
@@ -279,6 +279,7 @@ fn decode(
 /// KL(N(μ, σ²) ‖ N(0, 1)), summed over a picture and averaged over pictures.
 fn divergence(mean: Tensor<4>, logvar: Tensor<4>) -> Tensor<1> {
     let pictures = mean.dims()[0] as f64;
+    let [mean, logvar] = [mean, logvar].map(|values| values.cast(DType::F32));
     let terms = mean.powi_scalar(2) + logvar.clone().exp() - logvar - 1.0;
     terms.sum() * (0.5 / pictures)
 }

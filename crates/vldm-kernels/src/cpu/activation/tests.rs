@@ -126,3 +126,19 @@ fn geglu_is_that_of_a_loop() {
         check_geglu::<bf16>(rows, inner);
     }
 }
+
+#[test]
+fn the_short_gelu_is_as_good_as_bf16_can_tell() {
+    for at in -2000..=2000 {
+        let x = at as f32 / 100.0;
+        let expected = reference(Kind::Gelu, f64::from(x));
+        for got in [gelu_in_half::<true>(x), gelu_in_half::<false>(x)] {
+            let error = (f64::from(got) - expected).abs();
+            assert!(
+                error <= 8e-5 + 2.8e-5 * f64::from(x.abs()),
+                "{x}: {got}, {expected}"
+            );
+        }
+    }
+    assert!(gelu_in_half::<false>(f32::NAN).is_nan());
+}

@@ -1,9 +1,16 @@
 //! What becomes of a convolution's sums.
 
+#[cfg(target_arch = "x86_64")]
+mod panels;
+
 use super::super::activation;
-use super::super::element::Element;
+use std::ops::Range;
+
+use half::bf16;
+
+use super::super::element::{Element, same};
 use super::super::level::Level;
-use super::super::product::{Sink, Sums};
+use super::super::product::{PANEL, Sink, Sums};
 use super::super::shared::Shared;
 
 /// What is added to the output of a convolution.
@@ -65,7 +72,18 @@ impl<'a, T: Element> Output<'a, T> {
 
 impl<T: Element> Sink for Output<'_, T> {
     fn write(&self, level: Level, sums: Sums<'_>) {
+        #[cfg(target_arch = "x86_64")]
+        if let (Level::Amx, PANEL, Some(output)) = (level, sums.columns.len(), self.in_halves()) {
+            // SAFETY: a level is only in use on a processor that has its instructions.
+            return unsafe { panels::write_output(&output, &sums) };
+        }
         write_output(level, self, &sums);
+    }
+
+    fn prefetch(&self, rows: Range<usize>, column: usize) {
+        for row in rows {
+            self.to.prefetch(row * self.columns + column);
+        }
     }
 }
 
@@ -86,6 +104,29 @@ leveled! {
                 output.finish(row, column, line);
             }
         }
+    }
+}
+
+impl<'a, T: Element> Output<'a, T> {
+    /// The same, if its elements are bf16.
+    #[cfg(target_arch = "x86_64")]
+    fn in_halves(&self) -> Option<Output<'a, bf16>> {
+        let of = |values: Option<&'a [T]>| values.map(|values| same(values).unwrap_or(&[]));
+        let Additions {
+            bias,
+            shift,
+            residual,
+        } = self.additions;
+        Some(Output {
+            to: self.to.of_type()?,
+            columns: self.columns,
+            additions: Additions {
+                bias,
+                shift: of(shift),
+                residual: of(residual),
+            },
+            positions_per_shift: self.positions_per_shift,
+        })
     }
 }
 
@@ -166,6 +207,12 @@ impl<T: Element> Sink for Gated<'_, T> {
         write_gated(level, self, &sums);
     }
 
+    fn prefetch(&self, rows: Range<usize>, column: usize) {
+        for row in rows {
+            self.to.prefetch(row * self.inner + column);
+        }
+    }
+
     fn pair(&self) -> Option<usize> {
         Some(self.inner)
     }
@@ -186,10 +233,21 @@ leveled! {
             let start = row * gated.inner + columns.start;
             // SAFETY: a product delivers each output once.
             let to = unsafe { gated.to.slice(start..start + columns.len()) };
-            let values = sums.row(index).iter().zip(bias);
-            let gates = sums.paired_row(index).iter().zip(gate_bias);
-            for ((to, (value, bias)), (gate, gate_bias)) in to.iter_mut().zip(values).zip(gates) {
-                *to = T::narrow((value + bias) * activation::gelu::<FMA>(gate + gate_bias));
+            let [values, gates] = [sums.row(index), sums.paired_row(index)];
+            // Few at a time: as many as registers hold.
+            let (lines, rest) = to.as_chunks_mut::<LINE>();
+            let begin = lines.len() * LINE;
+            for (line, at) in lines.iter_mut().zip((0..).step_by(LINE)) {
+                let [values, bias, gates, gate_bias] = [values, bias, gates, gate_bias]
+                    .map(|values| values[at..].first_chunk::<LINE>().expect("a line"));
+                for i in 0..LINE {
+                    let gate = gelu::<T, FMA>(gates[i] + gate_bias[i]);
+                    line[i] = T::narrow((values[i] + bias[i]) * gate);
+                }
+            }
+            for (at, to) in (begin..).zip(rest) {
+                let gate = gelu::<T, FMA>(gates[at] + gate_bias[at]);
+                *to = T::narrow((values[at] + bias[at]) * gate);
             }
             if let Some(halves) = &gated.halves {
                 let start = start + row * gated.inner;
@@ -204,6 +262,15 @@ leveled! {
                 }
             }
         }
+    }
+}
+
+/// As exact as the type of the result is.
+#[inline(always)]
+fn gelu<T: Element, const FMA: bool>(x: f32) -> f32 {
+    match T::IS_HALF {
+        true => activation::gelu_in_half::<FMA>(x),
+        false => activation::gelu::<FMA>(x),
     }
 }
 

@@ -7,7 +7,10 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use super::super::element::Element;
 use super::super::level::Level;
 use super::winograd::Winograd;
-use super::{Additions, Axis, Conv, forward, input_gradient, linear_geglu, weight_gradient};
+use super::{
+    Additions, Axis, Conv, Weights, forward, input_gradient, linear_geglu, pack, packed_len,
+    unpack, weight_gradient,
+};
 
 struct Numbers(ChaCha8Rng);
 
@@ -94,7 +97,7 @@ impl<T: Element> Case<T> {
             level,
             &self.conv,
             self.x(),
-            &self.weight,
+            &self.weight[..],
             self.additions(),
             &mut y,
         );
@@ -364,7 +367,15 @@ fn gated_output_equals_loops() {
             let mut y = vec![f32::NAN; rows * inner];
             let mut halves = vec![f32::NAN; 2 * y.len()];
             let bias = Some(&bias[..]);
-            linear_geglu(level, &conv, &x, &weight, bias, &mut y, Some(&mut halves));
+            linear_geglu(
+                level,
+                &conv,
+                &x,
+                &weight[..],
+                bias,
+                &mut y,
+                Some(&mut halves),
+            );
             for (got, expected) in y.iter().zip(&expected) {
                 assert!(
                     (f64::from(*got) - expected).abs() < 2e-5,
@@ -376,7 +387,7 @@ fn gated_output_equals_loops() {
                 assert!((f64::from(*got) - expected).abs() < 2e-5);
             }
             let mut alone = vec![f32::NAN; y.len()];
-            linear_geglu(level, &conv, &x, &weight, bias, &mut alone, None);
+            linear_geglu(level, &conv, &x, &weight[..], bias, &mut alone, None);
             assert!(y == alone);
         }
     }
@@ -395,16 +406,23 @@ fn nothing_comes_of_nothing() {
 #[cfg(unix)]
 #[test]
 fn nothing_is_touched_beside_the_operands() {
+    check_guarded::<f32>(6);
+    check_guarded::<bf16>(7);
+}
+
+#[cfg(unix)]
+fn check_guarded<T: Element>(seed: u64) {
     use super::super::guarded::Guarded;
 
-    let mut numbers = Numbers::new(6);
+    let mut numbers = Numbers::new(seed);
     for at_end in [false, true] {
         for _ in 0..8 {
-            let case = Case::<f32>::random(&mut numbers);
-            let guarded = |values: &[f32]| Guarded::new(values, at_end);
+            let case = Case::<T>::random(&mut numbers);
+            let floats = |values: &[f32]| Guarded::new(values, at_end);
+            let guarded = |values: &[T]| Guarded::new(values, at_end);
             let x = case.x.each_ref().map(|x| guarded(x));
-            let [weight, bias, dy] = [&case.weight, &case.bias, &case.dy].map(|v| guarded(v));
-            let [shift, residual] = [&case.shift, &case.residual].map(|v| guarded(v));
+            let [weight, bias] = [&case.weight, &case.bias].map(|v| floats(v));
+            let [shift, residual, dy] = [&case.shift, &case.residual, &case.dy].map(|v| guarded(v));
             let x = x.each_ref().map(|x| &x[..]);
             let additions = Additions {
                 bias: Some(&bias),
@@ -413,17 +431,86 @@ fn nothing_is_touched_beside_the_operands() {
             };
             for level in Level::available() {
                 let mut y = guarded(&case.dy);
-                forward(level, &case.conv, x, &weight, additions, &mut y);
+                forward(level, &case.conv, x, &weight[..], additions, &mut y);
                 let pixels = case.conv.scaled_positions();
                 let [mut first, mut second] = case
                     .conv
                     .inputs
-                    .map(|channels| guarded(&vec![0.0; pixels * channels]));
+                    .map(|channels| guarded(&vec![T::default(); pixels * channels]));
                 input_gradient(level, &case.conv, &dy, &weight, [&mut first, &mut second]);
-                let mut dweight = guarded(&case.weight);
+                let mut dweight = floats(&case.weight);
                 weight_gradient(level, &case.conv, x, &dy, &mut dweight);
                 assert!(y[..] == case.forward(level)[..]);
             }
         }
+    }
+}
+
+#[test]
+fn a_packed_weight_gives_the_bits_of_the_same_weight_unpacked() {
+    if Level::best() < Level::Amx {
+        return;
+    }
+    let mut numbers = Numbers::new(8);
+    for _ in 0..20 {
+        let case = Case::<bf16>::random(&mut numbers);
+        let dims = [
+            case.conv.outputs,
+            case.conv.input_channels(),
+            case.conv.taps(),
+        ];
+        let mut packed = vec![bf16::NAN; packed_len(dims)];
+        pack(Level::Amx, dims, &case.weight, &mut packed);
+        let mut unpacked = vec![f32::NAN; case.weight.len()];
+        unpack(dims, &packed, &mut unpacked);
+        assert_eq!(unpacked, case.weight);
+
+        let additions = Additions {
+            bias: Some(&case.bias),
+            shift: Some(&case.shift),
+            residual: Some(&case.residual),
+        };
+        let mut y = vec![bf16::NAN; case.dy.len()];
+        let weight = Weights::<f32>::Packed(&packed);
+        forward(Level::Amx, &case.conv, case.x(), weight, additions, &mut y);
+        assert_eq!(y, case.forward(Level::Amx));
+    }
+}
+
+#[test]
+fn strips_of_every_kind_equal_loops() {
+    if Level::best() < Level::Amx {
+        return;
+    }
+    let mut numbers = Numbers::new(9);
+    let kernel = |size, kernel| Axis {
+        kernel,
+        before: kernel / 2,
+        after: kernel / 2,
+        ..Axis::point(size)
+    };
+    for (axes, inputs, outputs) in [
+        // Read in place: tokens, a kernel over time, one that is larger than what it moves over.
+        ([Axis::point(1); 3], [64, 0], 40),
+        ([kernel(5, 3), Axis::point(1), Axis::point(40)], [32, 0], 33),
+        ([kernel(1, 3), kernel(2, 3), Axis::point(17)], [64, 0], 7),
+        // Copied: a kernel across, two parts, channels that are no whole step.
+        ([Axis::point(1), kernel(9, 3), kernel(33, 3)], [32, 32], 64),
+        ([kernel(3, 3), kernel(4, 3), kernel(5, 3)], [20, 0], 65),
+        // Deeper than a block of the depth.
+        (
+            [Axis::point(1), Axis::point(1), Axis::point(50)],
+            [4200, 0],
+            32,
+        ),
+        ([Axis::point(1), kernel(3, 3), kernel(3, 3)], [1500, 100], 3),
+    ] {
+        let conv = Conv {
+            batch: 2,
+            axes,
+            inputs,
+            outputs,
+        };
+        check(&Case::<bf16>::of(conv, &mut numbers), Level::Amx);
     }
 }

@@ -25,33 +25,49 @@ const DEPTH: usize = 256;
 const STRIDE: usize = DEPTH + 32;
 
 /// Rows, and columns, that are multiplied at once: two by two tiles.
-const STEP: usize = 32;
+pub(super) const STEP: usize = 32;
 
 /// Depth that one instruction multiplies.
-const TILE_DEPTH: usize = 32;
+pub(crate) const TILE_DEPTH: usize = 32;
 
 /// Rows of the left block, so that every step of rows is whole.
 const PADDED_ROWS: usize = ROWS.next_multiple_of(STEP);
+
+/// Rows of the left operand, piece by piece of their depth.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rows {
+    /// Where the pieces of the upper half of the rows start.
+    pub(super) starts: *const *const bf16,
+    /// From the pointers of the upper half to those of the lower one.
+    pub(super) lower: usize,
+    /// Elements from one row to the next.
+    pub(super) stride: usize,
+}
 
 /// What multiplies tiles.
 pub(super) trait Unit {
     /// Gets this thread ready.
     fn begin();
 
-    /// Multiplies [`STEP`] rows by [`PANEL`] columns over `steps * TILE_DEPTH`.
+    /// Multiplies [`STEP`] rows by [`PANEL`] columns over a depth of pieces, and steps of
+    /// [`TILE_DEPTH`] in each.
     ///
     /// # Safety
     ///
-    /// `left` is valid for [`STEP`] rows of [`STRIDE`] elements, `panel` for the depth times
-    /// [`PANEL`] elements, `sums` for [`STEP`] rows of `stride` elements; the unit is there.
+    /// `left` are as many pointers as pieces to the upper half of the rows and, `lower` pointers further, as
+    /// many to the lower half: each valid for half of the rows, `left_stride` elements from one to the
+    /// next. `panel` is valid for the depth times [`PANEL`] elements, `sums` for [`STEP`] rows of as
+    /// many elements as stand beside it; the unit is there.
     unsafe fn multiply(
-        left: *const bf16,
+        left: Rows,
         panel: *const bf16,
-        steps: usize,
-        sums: *mut f32,
-        stride: usize,
+        depth: [usize; 2],
+        sums: (*mut f32, usize),
         adds: bool,
     );
+
+    /// Has values brought closer that are read soon.
+    fn prefetch(values: &[bf16]);
 
     /// Leaves this thread as it was.
     fn end();
@@ -105,18 +121,16 @@ pub(super) fn run<U: Unit, L: Left, W: Element>(
                     let left = &left_block[row * STRIDE..][..STEP * STRIDE];
                     let sums = &mut sums[row * stride + index * PANEL..];
                     assert!(sums.len() >= (STEP - 1) * stride + PANEL);
-                    let [left, panel] = [left.as_ptr(), panel.as_ptr()];
+                    let halves = [left, &left[STEP / 2 * STRIDE..]].map(<[bf16]>::as_ptr);
+                    let sums = (sums.as_mut_ptr(), stride);
+                    let adds = start > task.depth.start;
+                    let left = Rows {
+                        starts: halves.as_ptr(),
+                        lower: 1,
+                        stride: STRIDE,
+                    };
                     // SAFETY: the slices were just checked; the level promises the unit.
-                    unsafe {
-                        U::multiply(
-                            left,
-                            panel,
-                            steps,
-                            sums.as_mut_ptr(),
-                            stride,
-                            start > task.depth.start,
-                        );
-                    }
+                    unsafe { U::multiply(left, panel.as_ptr(), [1, steps], sums, adds) }
                 }
             }
         }
@@ -146,7 +160,7 @@ fn copy_left<L: Left>(
     }
 }
 
-fn halves(floats: &mut [f32]) -> &mut [bf16] {
+pub(super) fn halves(floats: &mut [f32]) -> &mut [bf16] {
     // SAFETY: an f32 is as large as two bf16 and aligned more strictly, and any bits are valid.
     unsafe { std::slice::from_raw_parts_mut(floats.as_mut_ptr().cast(), floats.len() * 2) }
 }
@@ -232,39 +246,48 @@ impl Unit for Hardware {
     }
 
     unsafe fn multiply(
-        left: *const bf16,
+        left: Rows,
         panel: *const bf16,
-        steps: usize,
-        sums: *mut f32,
-        stride: usize,
+        [pieces, steps]: [usize; 2],
+        (sums, stride): (*mut f32, usize),
         adds: bool,
     ) {
         debug_assert!(
             [
-                left.addr(),
                 panel.addr(),
                 sums.addr(),
+                left.stride * size_of::<bf16>(),
                 stride * size_of::<f32>()
             ]
             .iter()
             .all(|at| at.is_multiple_of(64)),
             "blocks of tiles lie on cache lines"
         );
+        debug_assert!(pieces > 0 && steps > 0);
         // SAFETY: reads and writes what the caller promises; all tile registers are named.
         unsafe {
             std::arch::asm!(
+                "mov {upper}, {stride}",
+                "shl {upper}, 4",
+                "add {upper}, {top}",
+                "test {step:e}, {step:e}",
+                "jnz 3f",
                 "tilezero tmm0",
                 "tilezero tmm1",
                 "tilezero tmm2",
                 "tilezero tmm3",
-                "test {adds:e}, {adds:e}",
-                "jz 2f",
+                "jmp 4f",
+                "3:",
                 "tileloadd tmm0, [{top} + {stride}]",
                 "tileloadd tmm1, [{top} + {stride} + 64]",
-                "tileloadd tmm2, [{bottom} + {stride}]",
-                "tileloadd tmm3, [{bottom} + {stride} + 64]",
+                "tileloadd tmm2, [{upper} + {stride}]",
+                "tileloadd tmm3, [{upper} + {stride} + 64]",
+                "4:",
+                "mov {upper}, [{starts}]",
+                "mov {lower}, [{starts} + {lowers}]",
+                "mov {step}, {steps}",
                 "2:",
-                "tileloadd tmm4, [{left} + {left_stride}]",
+                "tileloadd tmm4, [{upper} + {left_stride}]",
                 "tileloadd tmm6, [{panel} + {panel_stride}]",
                 "tileloadd tmm7, [{panel} + {panel_stride} + 64]",
                 "tdpbf16ps tmm0, tmm4, tmm6",
@@ -272,29 +295,45 @@ impl Unit for Hardware {
                 "tdpbf16ps tmm1, tmm4, tmm7",
                 "tdpbf16ps tmm2, tmm5, tmm6",
                 "tdpbf16ps tmm3, tmm5, tmm7",
-                "add {left}, 64",
+                "add {upper}, 64",
                 "add {lower}, 64",
                 "add {panel}, 2048",
-                "dec {steps}",
+                "dec {step}",
                 "jnz 2b",
+                "add {starts}, 8",
+                "dec {pieces}",
+                "jnz 4b",
+                "mov {upper}, {stride}",
+                "shl {upper}, 4",
+                "add {upper}, {top}",
                 "tilestored [{top} + {stride}], tmm0",
                 "tilestored [{top} + {stride} + 64], tmm1",
-                "tilestored [{bottom} + {stride}], tmm2",
-                "tilestored [{bottom} + {stride} + 64], tmm3",
-                adds = in(reg) u64::from(adds),
+                "tilestored [{upper} + {stride}], tmm2",
+                "tilestored [{upper} + {stride} + 64], tmm3",
                 top = in(reg) sums,
-                bottom = in(reg) sums.add(STEP / 2 * stride),
                 stride = in(reg) stride * size_of::<f32>(),
-                left = inout(reg) left => _,
-                lower = inout(reg) left.add(STEP / 2 * STRIDE) => _,
-                left_stride = in(reg) STRIDE * size_of::<bf16>(),
+                starts = inout(reg) left.starts => _,
+                lowers = in(reg) left.lower * size_of::<*const bf16>(),
+                upper = out(reg) _,
+                lower = out(reg) _,
+                left_stride = in(reg) left.stride * size_of::<bf16>(),
                 panel = inout(reg) panel => _,
                 panel_stride = in(reg) 2 * PANEL * size_of::<bf16>(),
-                steps = inout(reg) steps => _,
+                pieces = inout(reg) pieces => _,
+                steps = in(reg) steps,
+                step = inout(reg) u64::from(adds) => _,
                 out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
                 out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
                 options(nostack)
             );
+        }
+    }
+
+    fn prefetch(values: &[bf16]) {
+        use core::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        for line in values.chunks(32) {
+            // SAFETY: a hint, which reads nothing.
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast()) };
         }
     }
 
@@ -310,9 +349,11 @@ impl Unit for Hardware {
         unreachable!("no level of this processor has tiles");
     }
 
-    unsafe fn multiply(_: *const bf16, _: *const bf16, _: usize, _: *mut f32, _: usize, _: bool) {
+    unsafe fn multiply(_: Rows, _: *const bf16, _: [usize; 2], _: (*mut f32, usize), _: bool) {
         unreachable!("no level of this processor has tiles");
     }
+
+    fn prefetch(_: &[bf16]) {}
 
     fn end() {}
 }

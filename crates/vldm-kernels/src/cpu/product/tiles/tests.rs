@@ -10,7 +10,7 @@ use super::super::super::element::{Element, convert_into};
 use super::super::super::level::Level;
 use super::super::panels::{Halves, Panels};
 use super::super::{Left, PANEL, Right, Sink, Sums, Task};
-use super::{Hardware, STEP, STRIDE, TILE_DEPTH, Unit, copy_panels, run};
+use super::{Hardware, Rows, STEP, TILE_DEPTH, Unit, copy_panels, run};
 
 /// The tile instructions' arithmetic, one element at a time.
 struct Plain;
@@ -19,29 +19,34 @@ impl Unit for Plain {
     fn begin() {}
 
     unsafe fn multiply(
-        left: *const bf16,
+        left: Rows,
         panel: *const bf16,
-        steps: usize,
-        sums: *mut f32,
-        stride: usize,
+        [pieces, steps]: [usize; 2],
+        (sums, stride): (*mut f32, usize),
         adds: bool,
     ) {
         for row in 0..STEP {
+            let (half, row_of_half) = (row / (STEP / 2), row % (STEP / 2));
             for column in 0..PANEL {
                 // SAFETY: inside what the caller promises.
                 unsafe {
                     let to = sums.add(row * stride + column);
                     let mut sum = if adds { *to } else { 0.0 };
-                    for depth in 0..steps * TILE_DEPTH {
+                    for depth in 0..pieces * steps * TILE_DEPTH {
+                        let piece = depth / (steps * TILE_DEPTH);
+                        let start = *left.starts.add(half * left.lower + piece);
+                        let left =
+                            start.add(row_of_half * left.stride + depth % (steps * TILE_DEPTH));
                         let pair = depth / 2 * 2 * PANEL + 2 * column + depth % 2;
-                        sum +=
-                            (*left.add(row * STRIDE + depth)).widen() * (*panel.add(pair)).widen();
+                        sum += (*left).widen() * (*panel.add(pair)).widen();
                     }
                     *to = sum;
                 }
             }
         }
     }
+
+    fn prefetch(_: &[bf16]) {}
 
     fn end() {}
 }
