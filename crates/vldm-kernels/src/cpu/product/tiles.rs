@@ -145,12 +145,13 @@ fn copy_left<L: Left>(
     left: &L,
     depth: Range<usize>,
     block: &mut [bf16],
-    turned: &mut [bf16],
+    turned_block: &mut [bf16],
 ) {
     let rows = task.rows.len();
     if L::DEPTH_FIRST {
-        left.copy(task.level, task.rows.clone(), depth.clone(), turned, ROWS);
-        transpose(task.level, turned, [depth.len(), rows], block);
+        left.copy(task.level, task.rows.clone(), depth.clone(), turned_block, ROWS);
+        let size = [depth.len(), rows];
+        turned::turn_block(task.level, (turned_block, ROWS), size, (block, STRIDE));
     } else {
         left.copy(task.level, task.rows.clone(), depth.clone(), block, STRIDE);
     }
@@ -163,18 +164,6 @@ fn copy_left<L: Left>(
 pub(super) fn halves(floats: &mut [f32]) -> &mut [bf16] {
     // SAFETY: an f32 is as large as two bf16 and aligned more strictly, and any bits are valid.
     unsafe { std::slice::from_raw_parts_mut(floats.as_mut_ptr().cast(), floats.len() * 2) }
-}
-
-leveled! {
-    /// Turns `[depth, row]` into `[row, depth]`.
-    fn transpose(level, from: &[bf16], size: [usize; 2], to: &mut [bf16]) {
-        let [depth, rows] = size;
-        for (row, to) in to.chunks_exact_mut(STRIDE).enumerate().take(rows) {
-            for (at, to) in to[..depth].iter_mut().enumerate() {
-                *to = from[at * ROWS + row];
-            }
-        }
-    }
 }
 
 /// Copies a part of the right operand to panels of pairs; what the last panel and the last step of

@@ -4,6 +4,7 @@
 use std::ops::Range;
 
 use bytemuck::Pod;
+use half::bf16;
 
 use super::super::element::{Element, convert_into};
 use super::super::level::Level;
@@ -42,7 +43,7 @@ pub(super) fn copy_panels<W: Element, E: Element + Pod>(
                 let mut square = [[0; WORDS]; WORDS];
                 let rows: &mut [E] = bytemuck::cast_slice_mut(square.as_flattened_mut());
                 gather(level, right, inner, columns, depth.clone(), rows);
-                turn(level, &square, &mut lines[half..]);
+                turn(level, &square, &mut lines[half..], PANEL);
             }
         }
     }
@@ -72,16 +73,61 @@ leveled! {
     }
 }
 
-/// Writes the square's columns as the beginnings of lines of a panel.
-fn turn(level: Level, square: &Square, lines: &mut [u32]) {
-    assert!(lines.len() >= (WORDS - 1) * PANEL + WORDS);
+/// Turns `[depth, row]` with `stride` elements from one depth to the next into `[row, depth]`, of
+/// which `to` has whole lines; depths up to a whole square become zero.
+pub(super) fn turn_block(
+    level: Level,
+    (from, stride): (&[bf16], usize),
+    [depth, rows]: [usize; 2],
+    (to, to_stride): (&mut [bf16], usize),
+) {
+    let to: &mut [u32] = bytemuck::cast_slice_mut(to);
+    for (start, first) in (0..depth)
+        .step_by(2 * WORDS)
+        .flat_map(|start| (0..rows).step_by(WORDS).map(move |first| (start, first)))
+    {
+        let mut square = [[0; WORDS]; WORDS];
+        let rows = WORDS.min(rows - first);
+        for (pair, words) in square.iter_mut().enumerate() {
+            let line = |at: usize| match start + at < depth {
+                true => &from[(start + at) * stride + first..][..rows],
+                false => &ZEROS[..rows],
+            };
+            pair_up(level, line(2 * pair), line(2 * pair + 1), words);
+        }
+        let at = first * to_stride / 2 + start / 2;
+        turn(level, &square, &mut to[at..], to_stride / 2);
+    }
+}
+
+const ZEROS: [bf16; WORDS] = [bf16::ZERO; WORDS];
+
+leveled! {
+    /// Two lines of bf16 as words of both.
+    fn pair_up(level, even: &[bf16], odd: &[bf16], words: &mut [u32; 16]) {
+        let pair = |even: &bf16, odd: &bf16| u32::from(even.to_bits()) | u32::from(odd.to_bits()) << 16;
+        if let (Some(even), Some(odd)) = (even.first_chunk::<WORDS>(), odd.first_chunk::<WORDS>()) {
+            for (word, (even, odd)) in words.iter_mut().zip(even.iter().zip(odd)) {
+                *word = pair(even, odd);
+            }
+        } else {
+            for (word, (even, odd)) in words.iter_mut().zip(even.iter().zip(odd)) {
+                *word = pair(even, odd);
+            }
+        }
+    }
+}
+
+/// Writes the square's columns as the beginnings of lines of `stride` words.
+fn turn(level: Level, square: &Square, lines: &mut [u32], stride: usize) {
+    assert!(stride >= WORDS && lines.len() >= (WORDS - 1) * stride + WORDS);
     match level {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the lines were just checked, and a level is only in use on a processor that has
         // its instructions.
-        Level::Avx512 | Level::Amx => unsafe { turn_avx512(square, lines) },
+        Level::Avx512 | Level::Amx => unsafe { turn_avx512(square, lines, stride) },
         _ => {
-            for (at, line) in lines.chunks_mut(PANEL).enumerate().take(WORDS) {
+            for (at, line) in lines.chunks_mut(stride).enumerate().take(WORDS) {
                 for (to, row) in line.iter_mut().zip(square) {
                     *to = row[at];
                 }
@@ -95,7 +141,7 @@ fn turn(level: Level, square: &Square, lines: &mut [u32]) {
 /// `lines` has room for the square; the processor has AVX-512F.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
-unsafe fn turn_avx512(square: &Square, lines: &mut [u32]) {
+unsafe fn turn_avx512(square: &Square, lines: &mut [u32], stride: usize) {
     use core::arch::x86_64::{
         _mm512_loadu_si512, _mm512_setzero_si512, _mm512_shuffle_i32x4, _mm512_storeu_si512,
         _mm512_unpackhi_epi32, _mm512_unpackhi_epi64, _mm512_unpacklo_epi32, _mm512_unpacklo_epi64,
@@ -130,6 +176,6 @@ unsafe fn turn_avx512(square: &Square, lines: &mut [u32]) {
     }
     for (at, column) in a.into_iter().enumerate() {
         // SAFETY: the caller promises room for all lines.
-        unsafe { _mm512_storeu_si512(lines.as_mut_ptr().add(at * PANEL).cast(), column) };
+        unsafe { _mm512_storeu_si512(lines.as_mut_ptr().add(at * stride).cast(), column) };
     }
 }
