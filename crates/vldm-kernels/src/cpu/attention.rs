@@ -14,6 +14,7 @@ mod softmax;
 mod spec;
 #[cfg(test)]
 mod tests;
+mod tiles;
 mod tiling;
 
 pub use backward::{Gradients, Saved, attention_backward};

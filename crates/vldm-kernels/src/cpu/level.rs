@@ -16,7 +16,7 @@ pub enum Level {
     Avx2,
     /// AVX-512 (F, BW, DQ, VL): sixteen f32 at a time.
     Avx512,
-    /// AVX-512, and matrix tiles for products of bf16.
+    /// AVX-512 with conversions to bf16, and matrix tiles for products of bf16.
     Amx,
 }
 
@@ -62,7 +62,7 @@ fn detect() -> Level {
         && is_x86_feature_detected!("avx512dq")
         && is_x86_feature_detected!("avx512vl");
     match (avx2, avx512) {
-        (true, true) if has_tiles() => Level::Amx,
+        (true, true) if is_x86_feature_detected!("avx512bf16") && has_tiles() => Level::Amx,
         (true, true) => Level::Avx512,
         (true, false) => Level::Avx2,
         (false, _) => Level::Portable,
