@@ -5,7 +5,7 @@ use super::*;
 use crate::cpu::attention::tiles;
 
 /// The log-sum-exp of `[sequences, queries, heads]` as `[pairs, queries]`.
-fn by_pair(spec: &AttentionSpec, sums: &[f32]) -> Vec<f64> {
+pub(super) fn by_pair(spec: &AttentionSpec, sums: &[f32]) -> Vec<f64> {
     let mut all = Vec::new();
     for pair in 0..spec.pairs() {
         for i in 0..spec.queries {

@@ -21,6 +21,8 @@ impl<U: Unit> ForwardTask<'_, U> {
         for (index, block) in blocks(queries) {
             let mut held = self.held.block(index, tiles);
             let q = self.pass.inputs.q.head(spec, pair).skip(block.start);
+            let rest = queries.end - block.start;
+            q.prefetch::<S>(QUERIES.min(rest)..(2 * QUERIES).min(rest));
             S::outlined(PackQueries::<U> {
                 from: Source::new(q, block.len()),
                 to: held.q,
