@@ -11,6 +11,8 @@
 mod group;
 #[cfg(target_arch = "x86_64")]
 mod lines;
+#[cfg(target_arch = "x86_64")]
+mod multiply;
 mod pack;
 #[cfg(test)]
 mod plain;

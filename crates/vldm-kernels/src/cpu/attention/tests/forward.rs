@@ -20,7 +20,7 @@ pub(super) fn by_pair(spec: &AttentionSpec, sums: &[f32]) -> Vec<f64> {
 
 /// How far from the exact output one may be, before it is rounded.
 fn bound<T: Element>(level: Level, spec: &AttentionSpec) -> f64 {
-    // Weights that are off by up to 2^-8 of them, of values up to 2. (4.1e-3 was measured.)
+    // Weights that are off by up to 2^-8 of them, of values up to 2. (More than 4e-3 was seen.)
     if T::IS_HALF && tiles::suit(level, spec) {
         8e-3
     } else {
