@@ -28,3 +28,5 @@ pub mod optim;
 mod product;
 pub mod resample;
 mod shared;
+#[cfg(target_arch = "x86_64")]
+mod tile_unit;

@@ -11,7 +11,8 @@ use super::product::{Accumulate, ROWS, Rows, Scores, Start, VECTORS};
 use super::scratch::with_scratch;
 use super::simd::{Simd, Task, dispatch};
 use super::softmax::{NO_LOGIT, SoftmaxStep};
-use super::spec::{AttentionSpec, Shared, TokensMut};
+use super::spec::{AttentionSpec, Shared, TokensMut, as_halves};
+use super::tiles;
 use super::tiling::{BLOCK, Block, Groups, Side, TILE, blocks, items_per_task};
 use crate::cpu::element::Element;
 use crate::cpu::level::Level;
@@ -31,10 +32,15 @@ pub fn attention<T: Element>(
     level: Level,
     spec: &AttentionSpec,
     inputs: Inputs<'_, T>,
-    out: TokensMut<'_, T>,
+    mut out: TokensMut<'_, T>,
     log_sum_exp: Option<&mut [f32]>,
 ) {
     inputs.check(spec);
+    if tiles::suit(level, spec)
+        && let Some((inputs, out)) = as_halves(&inputs, &mut out)
+    {
+        return tiles::attention::<tiles::Hardware>(level, spec, inputs, out, log_sum_exp);
+    }
     let smaller = if few_keys(spec) { 4 } else { 1 };
     let groups = Groups::new(spec, spec.queries, 2 * spec.dim * smaller);
     let pass = Forward {

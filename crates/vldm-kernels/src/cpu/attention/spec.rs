@@ -1,6 +1,9 @@
 //! What an attention is over, and where its operands lie.
 
+use std::any::TypeId;
 use std::ops::Range;
+
+use half::bf16;
 
 use super::pack::{HeadTarget, HeadTokens};
 
@@ -229,4 +232,31 @@ fn extent(spec: &AttentionSpec, tokens: usize, strides: Strides) -> (usize, bool
         end += (count - 1) * stride;
     }
     (end, apart)
+}
+
+/// The operands, if their elements are bf16.
+pub(super) fn as_halves<'a, T: 'static>(
+    inputs: &Inputs<'a, T>,
+    out: &'a mut TokensMut<'_, T>,
+) -> Option<(Inputs<'a, bf16>, TokensMut<'a, bf16>)> {
+    if TypeId::of::<T>() != TypeId::of::<bf16>() {
+        return None;
+    }
+    let tokens = |from: &Tokens<'a, T>| Tokens {
+        // SAFETY: it is the same type.
+        data: unsafe { std::slice::from_raw_parts(from.data.as_ptr().cast(), from.data.len()) },
+        strides: from.strides,
+    };
+    let inputs = Inputs {
+        q: tokens(&inputs.q),
+        k: tokens(&inputs.k),
+        v: tokens(&inputs.v),
+    };
+    let (start, len) = (out.data.as_mut_ptr(), out.data.len());
+    let out = TokensMut {
+        // SAFETY: as above, and borrowed as long as the other.
+        data: unsafe { std::slice::from_raw_parts_mut(start.cast(), len) },
+        strides: out.strides,
+    };
+    Some((inputs, out))
 }

@@ -3,6 +3,7 @@
 mod backward;
 mod forward;
 mod reference;
+mod tiles;
 
 use half::bf16;
 

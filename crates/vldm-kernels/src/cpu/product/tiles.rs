@@ -14,6 +14,8 @@ use half::bf16;
 
 use super::super::element::{Element, convert_into};
 use super::super::level::Level;
+#[cfg(target_arch = "x86_64")]
+use super::super::tile_unit;
 use super::panels::{Panels, Part, copy_step};
 use super::{Left, PANEL, ROWS, Right, Sink, Task, scratch, turned};
 
@@ -207,31 +209,8 @@ leveled! {
 #[cfg(target_arch = "x86_64")]
 impl Unit for Hardware {
     fn begin() {
-        /// Eight tiles of sixteen rows of 64 bytes.
-        #[repr(C, align(64))]
-        struct Configuration {
-            palette: u8,
-            start_row: u8,
-            reserved: [u8; 14],
-            bytes_per_row: [u16; 16],
-            rows: [u8; 16],
-        }
-        let mut configuration = Configuration {
-            palette: 1,
-            start_row: 0,
-            reserved: [0; 14],
-            bytes_per_row: [0; 16],
-            rows: [0; 16],
-        };
-        configuration.bytes_per_row[..8].fill(64);
-        configuration.rows[..8].fill(16);
-        // SAFETY: the level promises the unit, and the configuration is a valid one.
-        unsafe {
-            std::arch::asm!(
-                "ldtilecfg [{0}]", in(reg) &raw const configuration,
-                options(nostack, preserves_flags, readonly)
-            );
-        }
+        // SAFETY: the level promises the unit.
+        unsafe { tile_unit::begin() }
     }
 
     unsafe fn multiply(
@@ -328,7 +307,7 @@ impl Unit for Hardware {
 
     fn end() {
         // SAFETY: the unit is there; its registers hold nothing that is still needed.
-        unsafe { std::arch::asm!("tilerelease", options(nostack, preserves_flags, nomem)) };
+        unsafe { tile_unit::end() }
     }
 }
 

@@ -2,9 +2,10 @@
 
 use super::reference::Reference;
 use super::*;
+use crate::cpu::attention::tiles;
 
 /// The log-sum-exp of `[sequences, queries, heads]` as `[pairs, queries]`.
-fn by_pair(spec: &AttentionSpec, sums: &[f32]) -> Vec<f64> {
+pub(super) fn by_pair(spec: &AttentionSpec, sums: &[f32]) -> Vec<f64> {
     let mut all = Vec::new();
     for pair in 0..spec.pairs() {
         for i in 0..spec.queries {
@@ -15,6 +16,16 @@ fn by_pair(spec: &AttentionSpec, sums: &[f32]) -> Vec<f64> {
         }
     }
     all
+}
+
+/// How far from the exact output one may be, before it is rounded.
+fn bound<T: Element>(level: Level, spec: &AttentionSpec) -> f64 {
+    // Weights that are off by up to 2^-8 of them, of values up to 2. (More than 4e-3 was seen.)
+    if T::IS_HALF && tiles::suit(level, spec) {
+        8e-3
+    } else {
+        1e-5
+    }
 }
 
 fn equals_reference<T: Element>() {
@@ -32,7 +43,7 @@ fn equals_reference<T: Element>() {
             for level in Level::available() {
                 let name = format!("{spec:?} {layout:?} {level:?}");
                 let (out, sums) = case.run(level, layout);
-                out.check(&want, 1e-5, &name);
+                out.check(&want, bound::<T>(level, &spec), &name);
                 for (got, want) in by_pair(&spec, &sums).into_iter().zip(&want_sums) {
                     let equal = got == *want || (got - want).abs() <= 1e-5 * (1.0 + want.abs());
                     assert!(equal, "{name}: log-sum-exp {got}, not {want}");
