@@ -17,6 +17,12 @@ pub use pointwise::{add_per_frame, gelu, gelu_tanh, mix, quick_gelu, silu, upsam
 use burn::backend::DispatchTensor;
 use burn::tensor::{DType, Device, Tensor};
 
+/// Whether convolutions and linear layers on this device round an f32 `weight` as they read it, where
+/// activations are in half precision: it need not be cast, and its gradient is f32 as it is.
+pub fn rounds_weights<const D: usize>(weight: &Tensor<D>) -> bool {
+    takes(weight)
+}
+
 /// Whether a fast body takes `tensor`: on the CPU, in a type it has, with something in it.
 fn takes<const D: usize>(tensor: &Tensor<D>) -> bool {
     let has_body = matches!(tensor.dtype(), DType::F32 | DType::BF16);

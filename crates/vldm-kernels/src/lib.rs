@@ -54,8 +54,8 @@ pub use composed::pad;
 pub use fast::{
     adamw, add_per_frame, arrange, attention, conv2d, conv2d_upsampled, conv3d, disarrange,
     from_memory_order, gelu, gelu_tanh, group_norm, layer_norm, linear, linear_geglu, memory_order,
-    memory_order_of, mix, quick_gelu, silu, sum_squares, temporal_attention, temporal_conv,
-    upsample_nearest,
+    memory_order_of, mix, quick_gelu, rounds_weights, silu, sum_squares, temporal_attention,
+    temporal_conv, upsample_nearest,
 };
 pub use operands::{
     Activation, AdamW, AdamWStep, AttentionMask, Channels, Conv2dOptions, Conv3dOptions, Ema,

@@ -5,10 +5,11 @@ use burn::tensor::{DType, Device, Gradients, Tensor};
 use vldm_kernels::{AdamW, AdamWStep, Moments, adamw, flops, memory_order};
 
 use super::network::{Network, Question, config};
-use super::weights::{Cast, Learn, Parameters, count, noise};
+use super::weights::{Learn, Parameters, count, noise};
 use super::{BenchSize, Trained, Work};
 use crate::checkpoint::count_parameters;
 use crate::error::Result;
+use crate::nn::{arrange_as, cast_for_pass};
 use crate::preset::Preset;
 
 /// A network that learns to predict noise, always the same.
@@ -36,7 +37,7 @@ impl Training {
             unet: match trained {
                 Trained::All => unet.map(&mut Learn),
                 // Frozen weights need no second copy in f32.
-                Trained::Temporal => unet.map(&mut Cast(size.dtype)),
+                Trained::Temporal => arrange_as(unet, size.dtype),
             },
             temporal: Module::map(temporal, &mut Learn),
         };
@@ -59,10 +60,10 @@ impl Training {
     fn loss(&self, network: &Network) -> Tensor<1> {
         let working = Network {
             unet: match self.trained {
-                Trained::All => network.unet.clone().map(&mut Cast(self.dtype)),
+                Trained::All => cast_for_pass(network.unet.clone(), self.dtype),
                 Trained::Temporal => network.unet.clone(),
             },
-            temporal: Module::map(network.temporal.clone(), &mut Cast(self.dtype)),
+            temporal: cast_for_pass(network.temporal.clone(), self.dtype),
         };
         let prediction = working.run(&self.question).cast(DType::F32);
         let error = prediction - self.target.clone();

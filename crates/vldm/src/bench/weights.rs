@@ -4,7 +4,6 @@ use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
 use crate::checkpoint::count_parameters;
-pub(super) use crate::nn::Cast;
 use crate::nn::arrange_as;
 use crate::rng::{Draw, NoiseKey, Stage};
 

@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::tensor::{DType, Tensor};
 
 use crate::error::{Error, Result};
-use crate::nn::Cast;
+use crate::nn::cast_for_pass;
 use crate::train::optimizer::{GradientNorms, Optimizer};
 use crate::train::parameters::{learn, plain, take_gradients};
 use crate::train::{Decay, OptimizerConfig, Schedule};
@@ -111,7 +111,7 @@ impl<M: Module> Trainer<M> {
 
     /// Moves the parameters one step down a loss, and returns the loss.
     pub(crate) fn step(&mut self, loss: impl FnOnce(&M) -> Tensor<1>) -> Result<f64> {
-        let working = self.module.clone().map(&mut Cast(self.dtype));
+        let working = cast_for_pass(self.module.clone(), self.dtype);
         let loss = loss(&working);
         let value = f64::from(loss.clone().into_scalar::<f32>());
         let mut gradients = take_gradients(&self.module, &mut loss.backward());

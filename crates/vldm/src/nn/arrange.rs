@@ -28,6 +28,13 @@ pub(crate) fn is_arranged(container: &str) -> bool {
     )
 }
 
+/// Whether a parameter of such a container is left in f32 where activations are in half precision: the
+/// device rounds it as it reads it.
+pub(crate) fn stays_wide<const D: usize>(container: Option<&String>, values: &Tensor<D>) -> bool {
+    let is_weight = D > 1 && container.is_some_and(|container| is_arranged(container));
+    is_weight && values.dtype() == DType::F32 && vldm_kernels::rounds_weights(values)
+}
+
 #[derive(Default)]
 struct Arranger {
     containers: Vec<String>,
@@ -45,10 +52,7 @@ impl ModuleMapper for Arranger {
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let param = match self.dtype {
-            Some(dtype) => Cast(dtype).map_float(param),
-            None => param,
-        };
+        let param = param.map(|values| cast(values, self.dtype));
         match self.containers.last() {
             Some(container) if is_arranged(container) => param.map(vldm_kernels::arrange),
             _ => param,
@@ -56,15 +60,41 @@ impl ModuleMapper for Arranger {
     }
 }
 
-/// Casts every parameter. Under autodiff the gradient flows back to the parameter that was cast.
-#[derive(Debug)]
-pub(crate) struct Cast(pub(crate) DType);
+/// Parameters as a pass in another data type reads them: cast, but for weights that the device rounds
+/// itself. Under autodiff the gradient flows back to the parameter that was cast.
+pub(crate) fn cast_for_pass<M: Module>(module: M, dtype: DType) -> M {
+    module.map(&mut CastForPass {
+        containers: Vec::new(),
+        dtype,
+    })
+}
 
-impl ModuleMapper for Cast {
+struct CastForPass {
+    containers: Vec<String>,
+    dtype: DType,
+}
+
+impl ModuleMapper for CastForPass {
+    fn enter_module(&mut self, _name: &str, container: &str) {
+        self.containers.push(container.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.containers.pop();
+    }
+
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        param.map(|values| match values.dtype() == self.0 {
+        param.map(|values| match stays_wide(self.containers.last(), &values) {
             true => values,
-            false => values.cast(self.0),
+            false => cast(values, Some(self.dtype)),
         })
+    }
+}
+
+/// In another data type, if it is not in that one yet.
+pub(crate) fn cast<const D: usize>(values: Tensor<D>, dtype: Option<DType>) -> Tensor<D> {
+    match dtype {
+        Some(dtype) if values.dtype() != dtype => values.cast(dtype),
+        _ => values,
     }
 }

@@ -33,6 +33,12 @@ impl Conv2d {
         }
     }
 
+    /// The type of the activations that it is ready for: the bias's, for a weight may be wider.
+    pub(crate) fn dtype(&self) -> burn::tensor::DType {
+        let bias = self.bias.as_ref().map(|bias| bias.val().dtype());
+        bias.unwrap_or_else(|| self.weight.val().dtype())
+    }
+
     /// Keeps height and width (stride 1, padding half the kernel).
     ///
     /// # Shapes

@@ -192,7 +192,7 @@ fn make(
         .ok_or_else(|| Error::Config("this stage needs an autoencoder".into()))?;
     let frames = clips.pixels.dims()[1];
     let [b, f, c, h, w] = clips.pixels.dims();
-    let dtype = autoencoder.decoder.conv_in.weight.val().dtype();
+    let dtype = autoencoder.decoder.conv_in.dtype();
     let pixels = clips.pixels.clone().reshape([b * f, c, h, w]).cast(dtype);
     let pixels = match stage {
         AdversarialStage::Autoencoder => pixels.autodiff(),

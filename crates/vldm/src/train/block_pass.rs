@@ -12,7 +12,6 @@
 
 use std::collections::BTreeMap;
 
-use burn::module::Module;
 use burn::tensor::{DType, Gradients, Tensor};
 
 use super::denoising::{Prediction, training_input, unet_of};
@@ -66,28 +65,28 @@ pub fn block_pass(
 }
 
 /// What makes the state before the first block, ready to be run; the rest is only looked at.
-fn front(networks: &Networks, mut reading: Reading) -> Networks {
+fn front(networks: &Networks, reading: Reading) -> Networks {
     let mut unet = networks.unet.clone();
     if let Some(unet) = &mut unet {
-        unet.conv_in = unet.conv_in.clone().map(&mut reading);
-        unet.time_embedding = unet.time_embedding.clone().map(&mut reading);
-        unet.class_embedding = Module::map(unet.class_embedding.take(), &mut reading);
-        unet.add_embedding = Module::map(unet.add_embedding.take(), &mut reading);
+        unet.conv_in = reading.read(unet.conv_in.clone());
+        unet.time_embedding = reading.read(unet.time_embedding.clone());
+        unet.class_embedding = reading.read(unet.class_embedding.take());
+        unet.add_embedding = reading.read(unet.add_embedding.take());
     }
     Networks {
         unet,
         temporal: networks.temporal.clone(),
-        conditions: Module::map(networks.conditions.clone(), &mut reading),
-        text_encoder: Module::map(networks.text_encoder.clone(), &mut reading),
+        conditions: reading.read(networks.conditions.clone()),
+        text_encoder: reading.read(networks.text_encoder.clone()),
         ..Networks::none()
     }
 }
 
 /// What makes the prediction of the state after the last block.
-fn tail(unet: &UNet, mut reading: Reading) -> UNet {
+fn tail(unet: &UNet, reading: Reading) -> UNet {
     let mut unet = unet.clone();
-    unet.conv_norm_out = unet.conv_norm_out.map(&mut reading);
-    unet.conv_out = unet.conv_out.map(&mut reading);
+    unet.conv_norm_out = reading.read(unet.conv_norm_out);
+    unet.conv_out = reading.read(unet.conv_out);
     unet
 }
 
@@ -133,7 +132,7 @@ impl<'a> Walk<'a> {
         (begun, time): (UNetState, Option<TemporalContext>),
         tracked: Reading<'a>,
     ) -> Self {
-        let mut reading = Reading {
+        let reading = Reading {
             tracked: false,
             ..tracked
         };
@@ -167,7 +166,7 @@ impl<'a> Walk<'a> {
             if step.keeps_result() {
                 kept.push(made_by_learners);
             }
-            let layers = layers.map(&mut reading);
+            let layers = reading.read(layers);
             let before = state.clone();
             state = layers.step(&step).forward(state, cut_time.as_ref());
             stops.push(Stop {
@@ -244,10 +243,10 @@ impl Stop<'_> {
     fn backwards(
         self,
         (conditioning, time): (&Conditioning, Option<&TemporalContext>),
-        mut tracked: Reading,
+        tracked: Reading,
         gradients: &mut Backwards,
     ) {
-        let layers = StepLayers::of(&self.step).map(&mut tracked);
+        let layers = tracked.read(StepLayers::of(&self.step));
         let features = Leaf::new(&self.before.features, self.wanted[0]);
         let mut skips = self.before.skips;
         let kept = match self.step.reads_kept() {

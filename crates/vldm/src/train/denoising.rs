@@ -228,7 +228,7 @@ fn working_dtype(networks: &Networks) -> DType {
     networks
         .unet
         .as_ref()
-        .map_or(DType::F32, |unet| unet.conv_in.weight.val().dtype())
+        .map_or(DType::F32, |unet| unet.conv_in.dtype())
 }
 
 fn missing(part: &str) -> Error {

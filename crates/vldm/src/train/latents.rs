@@ -159,7 +159,7 @@ impl Preparation {
 }
 
 fn encoder_dtype(autoencoder: &Autoencoder) -> DType {
-    autoencoder.encoder.conv_in.weight.val().dtype()
+    autoencoder.encoder.conv_in.dtype()
 }
 
 /// A tensor's values in f32, in the order of its shape.

@@ -87,11 +87,11 @@ impl Networks {
         }
     }
 
-    fn read(&self, mut reading: Reading) -> Self {
+    fn read(&self, reading: Reading) -> Self {
         let networks = Self {
             lora: None,
             ..self.clone()
         };
-        networks.map(&mut reading)
+        reading.read(networks)
     }
 }

@@ -9,6 +9,7 @@ use vldm_kernels::{from_memory_order, memory_order_of};
 use super::lora::Lora;
 use super::networks::Networks;
 use crate::checkpoint::ModulePath;
+use crate::nn::{cast, stays_wide};
 
 /// Gradients by the parameter's name, each `[elements]` in the order in which its parameter lies
 /// in memory.
@@ -86,6 +87,14 @@ pub(crate) struct Reading<'a> {
 }
 
 impl Reading<'_> {
+    /// The module as a pass reads it.
+    pub(crate) fn read<M: Module>(self, module: M) -> M {
+        module.map(&mut Reader {
+            reading: self,
+            containers: Vec::new(),
+        })
+    }
+
     /// Whether anything of a module learns, or has an adapter that does.
     pub(crate) fn learns<M: Module>(&self, module: &M) -> bool {
         struct Any<'a>(bool, Option<&'a Lora>);
@@ -107,19 +116,38 @@ pub(crate) fn param_learns<const D: usize>(param: &Param<Tensor<D>>, lora: Optio
     param.val().is_require_grad() || lora.is_some_and(|lora| lora.adapts(param.id))
 }
 
-impl ModuleMapper for Reading<'_> {
+/// A [`Reading`] on its way through a module.
+struct Reader<'a> {
+    reading: Reading<'a>,
+    containers: Vec<String>,
+}
+
+impl ModuleMapper for Reader<'_> {
+    fn enter_module(&mut self, _name: &str, container: &str) {
+        self.containers.push(container.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.containers.pop();
+    }
+
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let (id, lora) = (param.id, self.lora);
+        let Reading {
+            dtype,
+            tracked,
+            lora,
+        } = self.reading;
+        let id = param.id;
         param.map(|values| {
-            let values = match self.tracked {
+            let values = match tracked {
                 true => values,
                 false => values.without_autodiff(),
             };
-            let adapted = lora.and_then(|lora| lora.adapted(id, &values, self.tracked));
+            let adapted = lora.and_then(|lora| lora.adapted(id, &values, tracked));
             let values = adapted.unwrap_or(values);
-            match self.dtype {
-                Some(dtype) if values.dtype() != dtype => values.cast(dtype),
-                _ => values,
+            match stays_wide(self.containers.last(), &values) {
+                true => values,
+                false => cast(values, dtype),
             }
         })
     }

@@ -100,7 +100,7 @@ fn latents(networks: &Networks, pictures: Tensor<4>) -> Result<Tensor<4>> {
         .autoencoder
         .as_ref()
         .ok_or_else(|| Error::Config("this stage needs an autoencoder".into()))?;
-    let dtype = autoencoder.encoder.conv_in.weight.val().dtype();
+    let dtype = autoencoder.encoder.conv_in.dtype();
     Ok(autoencoder
         .encode(pictures.cast(dtype))
         .mode()

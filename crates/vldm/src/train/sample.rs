@@ -130,7 +130,7 @@ pub(crate) fn decoded(
         return Ok(latents);
     };
     let [b, f, c, h, w] = latents.dims();
-    let dtype = autoencoder.decoder.conv_in.weight.val().dtype();
+    let dtype = autoencoder.decoder.conv_in.dtype();
     let latents = latents
         .div_scalar(config.scale_factor)
         .reshape([b * f, c, h, w]);

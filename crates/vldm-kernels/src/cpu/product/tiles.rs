@@ -151,7 +151,13 @@ fn copy_left<L: Left>(
 ) {
     let rows = task.rows.len();
     if L::DEPTH_FIRST {
-        left.copy(task.level, task.rows.clone(), depth.clone(), turned_block, ROWS);
+        left.copy(
+            task.level,
+            task.rows.clone(),
+            depth.clone(),
+            turned_block,
+            ROWS,
+        );
         let size = [depth.len(), rows];
         turned::turn_block(task.level, (turned_block, ROWS), size, (block, STRIDE));
     } else {
