@@ -29,4 +29,4 @@ mod product;
 pub mod resample;
 mod shared;
 #[cfg(target_arch = "x86_64")]
-mod tile_unit;
+pub(crate) mod tile_unit;

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::cpu::level::Level;
+
 /// Independent sums: enough to hide the latency of a fused multiply-add on every core so far.
 const SUMS: usize = 12;
 
@@ -13,16 +15,14 @@ const ROUNDS: usize = 1 << 14;
 pub struct Peak {
     /// Operations per second over all threads, two per multiply-add.
     pub flops_per_second: f64,
-    /// The instructions it was reached with: "avx512f", "fma" or "portable".
+    /// The instructions it was reached with: "amx-bf16", "avx512f", "fma" or "portable".
     pub instructions: &'static str,
 }
 
-/// Multiplies and adds in f32 on `threads` threads at once, with the widest instructions the
-/// processor has: the best of three stretches that take `duration` together.
-///
-/// Matrix units are not measured: a product in bf16 that uses them may exceed this.
-pub fn measure(threads: usize, duration: Duration) -> Peak {
-    let body = Body::choose();
+/// Multiplies and adds on `threads` threads at once, with the fastest instructions the processor has
+/// for f32 or, with `half`, for bf16: the best of three stretches that take `duration` together.
+pub fn measure(threads: usize, half: bool, duration: Duration) -> Peak {
+    let body = Body::choose(half);
     let stretches = (0..3).map(|_| all_threads(body, threads, duration / 3));
     Peak {
         flops_per_second: stretches.fold(0.0, f64::max),
@@ -46,22 +46,25 @@ fn all_threads(body: Body, threads: usize, duration: Duration) -> f64 {
 #[derive(Debug, Clone, Copy)]
 struct Body {
     name: &'static str,
-    /// Values per sum.
-    lanes: usize,
-    /// [`ROUNDS`] multiply-adds on each sum; the result depends on all of them.
+    /// Multiply-adds of a run.
+    work: usize,
+    /// The result depends on all of them.
     run: fn(f32) -> f32,
 }
 
 const PORTABLE: Body = Body {
     name: "portable",
-    lanes: LANES,
+    work: SUMS * ROUNDS * LANES,
     run: portable,
 };
 
 impl Body {
-    fn choose() -> Self {
+    fn choose(half: bool) -> Self {
         #[cfg(target_arch = "x86_64")]
         {
+            if half && Level::current().prefers_half() {
+                return x86::TILES;
+            }
             if is_x86_feature_detected!("avx512f") {
                 return x86::AVX512;
             }
@@ -75,7 +78,7 @@ impl Body {
 
 /// Operations per second of one thread.
 fn rate(body: Body, duration: Duration) -> f64 {
-    let flops = (2 * SUMS * ROUNDS * body.lanes) as f64;
+    let flops = (2 * body.work) as f64;
     let begin = Instant::now();
     let mut rounds = 0u32;
     let mut seed = 1.0;
@@ -108,21 +111,58 @@ mod x86 {
         _mm512_cvtss_f32, _mm512_fmadd_ps, _mm512_set1_ps,
     };
 
-    use super::{Body, ROUNDS};
+    use super::{Body, ROUNDS, SUMS};
+    use crate::cpu::tile_unit;
 
     pub(super) const AVX512: Body = Body {
         name: "avx512f",
-        lanes: 16,
+        work: SUMS * ROUNDS * 16,
         // SAFETY: chosen only where the processor has AVX-512F.
         run: |seed| unsafe { avx512(seed) },
     };
 
     pub(super) const AVX2: Body = Body {
         name: "fma",
-        lanes: 8,
+        work: SUMS * ROUNDS * 8,
         // SAFETY: chosen only where the processor has AVX2 and FMA.
         run: |seed| unsafe { avx2(seed) },
     };
+
+    pub(super) const TILES: Body = Body {
+        name: "amx-bf16",
+        work: TILE_ROUNDS * 4 * 16 * 16 * 32,
+        // SAFETY: chosen only on a level with tiles.
+        run: |seed| unsafe { tiles(seed) },
+    };
+
+    /// Rounds of four products of tiles.
+    const TILE_ROUNDS: usize = 1 << 12;
+
+    /// # Safety
+    /// The process may use the tile unit.
+    unsafe fn tiles(seed: f32) -> f32 {
+        // SAFETY: the caller promises the unit; nothing but its registers is touched.
+        unsafe {
+            tile_unit::begin();
+            core::arch::asm!(
+                "tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3",
+                "tilezero tmm4", "tilezero tmm5", "tilezero tmm6", "tilezero tmm7",
+                "2:",
+                "tdpbf16ps tmm0, tmm4, tmm6",
+                "tdpbf16ps tmm1, tmm4, tmm7",
+                "tdpbf16ps tmm2, tmm5, tmm6",
+                "tdpbf16ps tmm3, tmm5, tmm7",
+                "dec {rounds}",
+                "jnz 2b",
+                rounds = inout(reg) TILE_ROUNDS => _,
+                out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+                options(nostack)
+            );
+            tile_unit::end();
+        }
+        seed
+    }
 
     /// Independent sums as variables, so that they are registers at any level of optimisation.
     macro_rules! rounds {
@@ -166,12 +206,14 @@ mod tests {
 
     #[test]
     fn some_rate_is_measured_by_every_body() {
-        let peak = measure(2, Duration::from_millis(5));
-        assert!(
-            peak.flops_per_second.is_finite() && peak.flops_per_second > 1e6,
-            "{peak:?}"
-        );
-        for body in [PORTABLE, Body::choose()] {
+        for half in [false, true] {
+            let peak = measure(2, half, Duration::from_millis(5));
+            assert!(
+                peak.flops_per_second.is_finite() && peak.flops_per_second > 1e6,
+                "{peak:?}"
+            );
+        }
+        for body in [PORTABLE, Body::choose(false), Body::choose(true)] {
             assert!(rate(body, Duration::ZERO) > 1e6, "{body:?}");
             assert!((body.run)(0.5).is_finite(), "{body:?}");
         }

@@ -6,6 +6,7 @@ mod report;
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
+use burn::tensor::DType;
 use clap::{Args, ValueEnum};
 use vldm::bench::{Bench, BenchPart, BenchRequest, Trained, measure_peak};
 use vldm::preset::Preset;
@@ -136,7 +137,9 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
     drop(bar);
     let memory = memory::peak();
     let threads = args.compute.threads();
-    let peak = (args.compute.device == DeviceName::Cpu).then(|| measure_peak(threads, PEAK_TIME));
+    let half = args.compute.dtype() == DType::BF16;
+    let on_cpu = args.compute.device == DeviceName::Cpu;
+    let peak = on_cpu.then(|| measure_peak(threads, half, PEAK_TIME));
     let report = Report {
         args,
         preset: &preset,

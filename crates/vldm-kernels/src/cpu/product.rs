@@ -172,6 +172,18 @@ pub(crate) fn product_of_strips(
     strips::product::<tiles::Hardware>(level, left, &right, halves.columns, sink);
 }
 
+/// As [`product_of_strips`], in plain arithmetic: on any machine.
+#[cfg(test)]
+pub(crate) fn plain_product_of_strips(
+    left: &impl Strips,
+    right: &[bf16],
+    (packing, halves): (Packing, Halves),
+    sink: &impl Sink,
+) {
+    let right = Packed::new(right, packing, halves);
+    strips::product::<tiles::tests::Plain>(Level::Portable, left, &right, halves.columns, sink);
+}
+
 /// Packs the right operand of a [product of strips](product_of_strips).
 pub(crate) fn pack<W: Element>(
     level: Level,

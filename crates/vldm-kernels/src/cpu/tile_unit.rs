@@ -4,7 +4,7 @@
 ///
 /// # Safety
 /// The processor must have the unit, and the process leave to use it.
-pub(super) unsafe fn begin() {
+pub(crate) unsafe fn begin() {
     #[repr(C, align(64))]
     struct Configuration {
         palette: u8,
@@ -35,7 +35,7 @@ pub(super) unsafe fn begin() {
 ///
 /// # Safety
 /// As there; what the registers hold is lost.
-pub(super) unsafe fn end() {
+pub(crate) unsafe fn end() {
     // SAFETY: the caller promises the unit.
     unsafe { std::arch::asm!("tilerelease", options(nostack, preserves_flags, nomem)) };
 }

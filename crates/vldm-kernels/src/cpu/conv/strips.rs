@@ -9,7 +9,6 @@ use std::ops::Range;
 
 use half::bf16;
 
-use super::super::level::Level;
 use super::super::product::{Packing, STRIP, Strips, TILE_DEPTH};
 use super::{Axis, Conv};
 
@@ -231,7 +230,8 @@ impl<'a> Lines<'a> {
     }
 }
 
-impl Strips for Lines<'_> {
+// SAFETY: starts lie in slices that hold a strip from there on, see `open_direct` and `width`.
+unsafe impl Strips for Lines<'_> {
     fn count(&self) -> usize {
         self.lines() * self.per_line()
     }
@@ -260,13 +260,7 @@ impl Strips for Lines<'_> {
         self.needed(&strips).len() * self.width(across) * self.padded()
     }
 
-    fn open(
-        &self,
-        _: Level,
-        strips: Range<usize>,
-        working: &mut [bf16],
-        starts: &mut [*const bf16],
-    ) {
+    fn open(&self, strips: Range<usize>, working: &mut [bf16], starts: &mut [*const bf16]) {
         match self.direct {
             true => self.open_direct(strips, working, starts),
             false => self.open_copied(strips, working, starts),

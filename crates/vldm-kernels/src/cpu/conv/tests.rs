@@ -477,40 +477,62 @@ fn a_packed_weight_gives_the_bits_of_the_same_weight_unpacked() {
     }
 }
 
-#[test]
-fn strips_of_every_kind_equal_loops() {
-    if Level::best() < Level::Amx {
-        return;
-    }
-    let mut numbers = Numbers::new(9);
+/// Shapes whose strips are found, and whose depth is cut, in every way there is.
+fn strip_shapes() -> [Conv; 8] {
     let kernel = |size, kernel| Axis {
         kernel,
         before: kernel / 2,
         after: kernel / 2,
         ..Axis::point(size)
     };
-    for (axes, inputs, outputs) in [
+    let point = Axis::point(1);
+    [
         // Read in place: tokens, a kernel over time, one that is larger than what it moves over.
-        ([Axis::point(1); 3], [64, 0], 40),
-        ([kernel(5, 3), Axis::point(1), Axis::point(40)], [32, 0], 33),
+        ([point; 3], [64, 0], 40),
+        ([kernel(5, 3), point, Axis::point(40)], [32, 0], 33),
         ([kernel(1, 3), kernel(2, 3), Axis::point(17)], [64, 0], 7),
-        // Copied: a kernel across, two parts, channels that are no whole step.
-        ([Axis::point(1), kernel(9, 3), kernel(33, 3)], [32, 32], 64),
+        // Copied: a kernel across, two parts, channels that are no whole step, wide lines.
+        ([point, kernel(9, 3), kernel(33, 3)], [32, 32], 64),
         ([kernel(3, 3), kernel(4, 3), kernel(5, 3)], [20, 0], 65),
-        // Deeper than a block of the depth.
-        (
-            [Axis::point(1), Axis::point(1), Axis::point(50)],
-            [4200, 0],
-            32,
-        ),
-        ([Axis::point(1), kernel(3, 3), kernel(3, 3)], [1500, 100], 3),
-    ] {
-        let conv = Conv {
-            batch: 2,
-            axes,
-            inputs,
-            outputs,
-        };
+        ([point, point, kernel(2100, 3)], [3, 0], 2),
+        // Deeper than a block of the depth, in one piece and in several.
+        ([point, point, Axis::point(50)], [4200, 0], 32),
+        ([point, kernel(3, 3), kernel(3, 3)], [1500, 100], 3),
+    ]
+    .map(|(axes, inputs, outputs)| Conv {
+        batch: 2,
+        axes,
+        inputs,
+        outputs,
+    })
+}
+
+#[test]
+fn strips_of_every_kind_equal_loops() {
+    if Level::best() < Level::Amx {
+        return;
+    }
+    let mut numbers = Numbers::new(9);
+    for conv in strip_shapes() {
         check(&Case::<bf16>::of(conv, &mut numbers), Level::Amx);
+    }
+}
+
+/// The same where there are no tiles, in plain arithmetic.
+#[test]
+fn strips_in_plain_arithmetic_equal_loops() {
+    let mut numbers = Numbers::new(10);
+    for conv in strip_shapes() {
+        let case = Case::<bf16>::of(conv, &mut numbers);
+        let dims = [conv.outputs, conv.input_channels(), conv.taps()];
+        let mut packed = vec![bf16::NAN; packed_len(dims)];
+        pack(Level::Portable, dims, &case.weight, &mut packed);
+        let mut y = vec![bf16::NAN; case.dy.len()];
+        let lines = Lines::forward(&conv, case.x());
+        let sink = Output::new(&mut y, conv.outputs, case.additions());
+        products::plain_product_of_strips(&lines, &packed, packed_shape(dims), &sink);
+        let depth = conv.taps() * conv.input_channels();
+        let accuracy = 1e-6 * (depth as f64).sqrt();
+        assert_near("y", &y, &expected(&case).y, accuracy);
     }
 }

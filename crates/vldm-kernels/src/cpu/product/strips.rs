@@ -38,7 +38,11 @@ const LEAST_WORK: usize = 1 << 22;
 const BLOCK: usize = STEP * PANEL;
 
 /// The left operand.
-pub(crate) trait Strips: Sync {
+///
+/// # Safety
+///
+/// What [`open`](Self::open) promises of its pointers holds.
+pub(crate) unsafe trait Strips: Sync {
     /// How many there are.
     fn count(&self) -> usize;
 
@@ -54,15 +58,9 @@ pub(crate) trait Strips: Sync {
     /// Elements of working memory that [`open`](Self::open) needs for these strips.
     fn working(&self, strips: Range<usize>) -> usize;
 
-    /// Sets where each piece of each of the strips starts, `[strips, pieces]`. From each start on,
-    /// [`STRIP`] rows can be read as long as `working` is borrowed.
-    fn open(
-        &self,
-        level: Level,
-        strips: Range<usize>,
-        working: &mut [bf16],
-        starts: &mut [*const bf16],
-    );
+    /// Sets where each piece of each of the strips starts, `[strips, pieces]`. From each start on, the
+    /// piece of [`STRIP`] rows can be read until `working` is written to again.
+    fn open(&self, strips: Range<usize>, working: &mut [bf16], starts: &mut [*const bf16]);
 }
 
 /// Part of the strips times part of the columns.
@@ -165,7 +163,7 @@ fn run<U: Unit>(
         let working = super::tiles::halves(working);
         let mut starts = vec![std::ptr::null(); 2 * steps * pieces];
         let (opened, rest) = starts.split_at_mut(task.strips.len() * pieces);
-        left.open(task.level, task.strips.clone(), working, opened);
+        left.open(task.strips.clone(), working, opened);
         // A step without a second strip computes the first one twice.
         if !rest.is_empty() {
             rest.copy_from_slice(&opened[opened.len() - pieces..]);
@@ -184,12 +182,13 @@ fn run<U: Unit>(
         for place in task.panels.clone() {
             for (half, sums) in sums.chunks_exact_mut(steps * BLOCK).enumerate() {
                 let panel = right.panel([half, place]);
+                // Behind the last panel of a task comes the first one of another.
                 let next = match half + 1 < halves {
-                    true => Some([half + 1, place]),
-                    false => Some([0, place + 1]).filter(|[_, place]| *place < task.panels.end),
+                    true => [half + 1, place],
+                    false => [0, (place + 1) % columns.div_ceil(PANEL)],
                 };
-                let next = next.map(|next| right.panel(next));
-                work.multiply::<U>([panel, next.unwrap_or(&[])], sums, |strip| {
+                let next = right.panel(next);
+                work.multiply::<U>([panel, next], sums, |strip| {
                     if half == 0 {
                         sink.prefetch(left.rows(task.strips.start + strip), place * PANEL);
                     }

@@ -6,7 +6,7 @@
 //! straddle lines cost two thirds of the speed.
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::ops::Range;
 

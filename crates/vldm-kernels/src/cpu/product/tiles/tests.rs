@@ -13,7 +13,7 @@ use super::super::{Left, PANEL, Right, Sink, Sums, Task};
 use super::{Hardware, Rows, STEP, TILE_DEPTH, Unit, copy_panels, run};
 
 /// The tile instructions' arithmetic, one element at a time.
-struct Plain;
+pub(in super::super) struct Plain;
 
 impl Unit for Plain {
     fn begin() {}
