@@ -8,8 +8,8 @@ use super::super::element::Element;
 use super::super::level::Level;
 use super::winograd::Winograd;
 use super::{
-    Additions, Axis, Conv, Weights, forward, input_gradient, linear_geglu, pack, packed_len,
-    unpack, weight_gradient,
+    Additions, Axis, Conv, Lines, Output, Weights, forward, input_gradient, linear_geglu, pack,
+    packed_len, packed_shape, products, unpack, weight_gradient,
 };
 
 struct Numbers(ChaCha8Rng);

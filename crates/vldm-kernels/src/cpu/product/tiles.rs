@@ -219,6 +219,7 @@ impl Unit for Hardware {
         unsafe { tile_unit::begin() }
     }
 
+    #[expect(clippy::too_many_lines, reason = "one loop, an instruction a line")]
     unsafe fn multiply(
         left: Rows,
         panel: *const bf16,

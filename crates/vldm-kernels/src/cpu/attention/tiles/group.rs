@@ -134,6 +134,10 @@ impl Packed<'_> {
 }
 
 /// Which keys of a tile the queries of a block see.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "lives on the stack for the time of one tile"
+)]
 enum Seen {
     All,
     /// One bit per key, for each query.
