@@ -109,7 +109,7 @@ fn nothing_is_touched_beside_the_operands() {
         let (expected, _) = run::<Hardware>(&case, layout);
         let [q, k, v] = [&case.q, &case.k, &case.v].map(|x| Guarded::new(&x.data, at_end));
         let [q, k, v] = [(&q, &case.q), (&k, &case.k), (&v, &case.v)].map(|(data, x)| Tokens {
-            data: data,
+            data,
             strides: x.strides,
         });
         let blank = vec![bf16::from_f32(GUARD); expected.data.len()];
