@@ -23,7 +23,8 @@ pub(crate) struct ComputeArgs {
     #[arg(long, value_name = "DEVICE", default_value = "cpu")]
     pub(crate) device: DeviceName,
 
-    /// What to compute in; auto is bf16 on a CPU with matrix tiles for it (AMX), else f32.
+    /// What to compute in; auto is bf16 on a CPU with matrix tiles for it (AMX), else f32; training
+    /// follows its recipe, verifying is in f32.
     #[arg(long, value_name = "TYPE", default_value = "auto")]
     pub(crate) dtype: Dtype,
 
@@ -50,6 +51,14 @@ impl ComputeArgs {
             Dtype::Bf16 => true,
         };
         if half { DType::BF16 } else { DType::F32 }
+    }
+
+    /// As [`dtype`](Self::dtype), where `auto` is f32: for what is compared with a reference.
+    pub(crate) fn exact_dtype(&self) -> DType {
+        match self.dtype {
+            Dtype::Auto => DType::F32,
+            Dtype::F32 | Dtype::Bf16 => self.dtype(),
+        }
     }
 
     /// Lays a data type that was asked for over a recipe's own.

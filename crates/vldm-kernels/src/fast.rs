@@ -8,7 +8,7 @@ mod pointwise;
 
 pub use attention::{attention, temporal_attention};
 pub use conv::{
-    arrange, conv2d, conv2d_upsampled, conv3d, disarrange, linear, linear_geglu, temporal_conv,
+    arrange, conv2d, conv2d_upsampled, conv3d, linear, linear_geglu, pack, temporal_conv, unpack,
 };
 pub use norm::{group_norm, layer_norm};
 pub use optim::{adamw, from_memory_order, memory_order, memory_order_of, sum_squares};

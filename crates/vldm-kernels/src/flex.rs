@@ -5,7 +5,7 @@ mod conv;
 mod norm;
 mod pointwise;
 
-pub(crate) use conv::{arrange, unpack};
+pub(crate) use conv::{arrange, pack, unpack};
 
 use burn::backend::Flex;
 use burn::backend::flex::{FlexTensor, Layout};

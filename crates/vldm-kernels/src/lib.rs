@@ -52,10 +52,10 @@ mod tests;
 
 pub use composed::pad;
 pub use fast::{
-    adamw, add_per_frame, arrange, attention, conv2d, conv2d_upsampled, conv3d, disarrange,
-    from_memory_order, gelu, gelu_tanh, group_norm, layer_norm, linear, linear_geglu, memory_order,
-    memory_order_of, mix, quick_gelu, rounds_weights, silu, sum_squares, temporal_attention,
-    temporal_conv, upsample_nearest,
+    adamw, add_per_frame, arrange, attention, conv2d, conv2d_upsampled, conv3d, from_memory_order,
+    gelu, gelu_tanh, group_norm, layer_norm, linear, linear_geglu, memory_order, memory_order_of,
+    mix, pack, quick_gelu, rounds_weights, silu, sum_squares, temporal_attention, temporal_conv,
+    unpack, upsample_nearest,
 };
 pub use operands::{
     Activation, AdamW, AdamWStep, AttentionMask, Channels, Conv2dOptions, Conv3dOptions, Ema,

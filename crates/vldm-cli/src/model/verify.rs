@@ -36,7 +36,7 @@ pub(crate) fn run(args: &VerifyArgs, verbose: bool) -> anyhow::Result<()> {
     let description = args.weights.describe(&args.model)?;
     let reference = Weights::open(&args.reference)?;
     let device = args.compute.open()?;
-    let dtype = args.compute.dtype();
+    let dtype = args.compute.exact_dtype();
     let model = args.weights.load(description, (device, dtype), verbose)?;
     let bar = Bar::spinner("verifying".into());
     let checks = verify(&model, &reference, args.tolerance)?;

@@ -27,8 +27,35 @@ pub(crate) fn run(folder: &Path, line: &str) -> Ran {
     ran(program(folder).args(line.split_whitespace()))
 }
 
-/// Runs the program with `arguments` as they are.
+/// Commands that compute in bf16 where the processor is fast at it.
+const COMPUTING: [&str; 7] = [
+    "generate",
+    "drive",
+    "interpolate",
+    "upsample",
+    "encode",
+    "decode",
+    "bench",
+];
+
+/// Has the program compute in f32 unless the command says otherwise: the same on every machine.
+fn in_f32(command: &mut Command) {
+    let arguments: Vec<_> = command
+        .get_args()
+        .map(|argument| argument.to_owned())
+        .collect();
+    let computes = arguments
+        .first()
+        .and_then(|name| name.to_str())
+        .is_some_and(|name| COMPUTING.contains(&name));
+    if computes && !arguments.iter().any(|argument| argument == "--dtype") {
+        command.args(["--dtype", "f32"]);
+    }
+}
+
+/// Runs the program with `arguments` as they are, in f32 unless they say otherwise.
 pub(crate) fn ran(command: &mut Command) -> Ran {
+    in_f32(command);
     let Output {
         status,
         stdout,

@@ -1,5 +1,6 @@
 //! Convolutions and linear layers.
 
+use burn::backend::flex::FlexTensor;
 use burn::backend::{DispatchTensor, Flex};
 use burn::tensor::{DType, Shape, Tensor};
 
@@ -13,36 +14,43 @@ use crate::operation::{Call, Operation};
 /// The weight of a convolution or a linear layer in the order in which it is read, where the
 /// device has one; same shape, same values.
 ///
-/// Layers compute the same without it, but rearrange the weight at every call. Call it once when a
-/// model has been loaded.
-///
-/// In half precision, where there are matrix tiles, the order is one that strides do not tell: then only
-/// the operations of this crate can read the result, anything else panics. [`disarrange`] undoes it.
+/// Layers compute the same without it, but rearrange the weight at every call.
 ///
 /// # Shapes
 /// - `weight`, returns: `[out, in, kernel..]`
 pub fn arrange<const D: usize>(weight: Tensor<D>) -> Tensor<D> {
+    in_order(weight, flex::arrange)
+}
+
+/// As [`arrange`], for a model that only runs. In half precision, where there are matrix tiles, the order
+/// is one that strides do not tell: then only the operations of this crate can read the result, anything
+/// else panics. [`unpack`] undoes it.
+///
+/// # Shapes
+/// - `weight`, returns: `[out, in, kernel..]`
+pub fn pack<const D: usize>(weight: Tensor<D>) -> Tensor<D> {
+    in_order(weight, flex::pack)
+}
+
+/// A weight that may be [packed](pack), in an order that everything can read; same shape, same values.
+///
+/// # Shapes
+/// - `weight`, returns: `[out, in, kernel..]`
+pub fn unpack<const D: usize>(weight: Tensor<D>) -> Tensor<D> {
+    match weight.dtype() {
+        DType::BF16 => in_order(weight, flex::unpack),
+        _ => weight,
+    }
+}
+
+fn in_order<const D: usize>(weight: Tensor<D>, order: fn(FlexTensor) -> FlexTensor) -> Tensor<D> {
     if D < 2 || !takes(&weight) || weight.device().is_autodiff() {
         return weight;
     }
     let primitive = weight
         .try_into_primitive::<Flex>()
         .expect("checked to be on this backend");
-    Tensor::from_primitive::<Flex>(flex::arrange(primitive))
-}
-
-/// The weight in an order that every operation can read; same shape, same values.
-///
-/// # Shapes
-/// - `weight`, returns: `[out, in, kernel..]`
-pub fn disarrange<const D: usize>(weight: Tensor<D>) -> Tensor<D> {
-    if D < 2 || !takes(&weight) || weight.dtype() != DType::BF16 || weight.device().is_autodiff() {
-        return weight;
-    }
-    let primitive = weight
-        .try_into_primitive::<Flex>()
-        .expect("checked to be on this backend");
-    Tensor::from_primitive::<Flex>(flex::unpack(primitive))
+    Tensor::from_primitive::<Flex>(order(primitive))
 }
 
 /// Two-dimensional convolution, plus `epilogue`.
@@ -63,7 +71,7 @@ pub fn conv2d(
 ) -> Tensor<4> {
     let x = x.into();
     if !accepts(&x, &weight, &epilogue) {
-        return composed::conv2d(x, disarrange(weight), bias, options, epilogue);
+        return composed::conv2d(x, unpack(weight), bias, options, epilogue);
     }
     let [_, height, width, _] = x.dims();
     image(x, (weight, bias), options, epilogue, [height, width])
@@ -158,7 +166,7 @@ pub fn conv3d(
 ) -> Tensor<5> {
     let x = x.into();
     if !accepts(&x, &weight, &epilogue) {
-        return composed::conv3d(x, disarrange(weight), bias, options, epilogue);
+        return composed::conv3d(x, unpack(weight), bias, options, epilogue);
     }
     let [batch, frames, height, width, inputs] = x.dims();
     let [out, weight_inputs, kernel @ ..] = weight.dims();
@@ -203,7 +211,7 @@ pub fn temporal_conv(
 ) -> Tensor<4> {
     let x = x.into();
     if !accepts(&x, &weight, &epilogue) {
-        return composed::temporal_conv(x, disarrange(weight), bias, epilogue);
+        return composed::temporal_conv(x, unpack(weight), bias, epilogue);
     }
     let [batch, frames, positions, inputs] = x.dims();
     let [out, ..] = weight.dims();
@@ -238,7 +246,7 @@ pub fn linear<const D: usize>(
     residual: Option<Tensor<D>>,
 ) -> Tensor<D> {
     if !(takes(&x) && takes(&weight) && agrees(&x, residual.as_ref())) {
-        return composed::linear(x, disarrange(weight), bias, residual);
+        return composed::linear(x, unpack(weight), bias, residual);
     }
     let (conv, shape) = rows(&x, &weight, 1);
     let epilogue = Epilogue {
@@ -267,7 +275,7 @@ pub fn linear_geglu<const D: usize>(
     bias: Option<Tensor<1>>,
 ) -> Tensor<D> {
     if !(takes(&x) && takes(&weight)) {
-        return composed::linear_geglu(x, disarrange(weight), bias);
+        return composed::linear_geglu(x, unpack(weight), bias);
     }
     let (conv, shape) = rows(&x, &weight, 2);
     debug_assert!(

@@ -18,8 +18,7 @@ use crate::operation::{OPERANDS, Saved};
 /// otherwise than through here panics.
 const PACKED: usize = 1 << 60;
 
-/// The weight laid out as a forward product reads it, with the shape it had: `[taps, inputs, outputs]`,
-/// or packed for the tile unit where it is in half precision and there is one.
+/// The weight laid out as a forward product reads it, with the shape it had: `[taps, inputs, outputs]`.
 ///
 /// A layer whose weight lies like this is computed without rearranging it at every call.
 pub(crate) fn arrange(weight: FlexTensor) -> FlexTensor {
@@ -28,10 +27,25 @@ pub(crate) fn arrange(weight: FlexTensor) -> FlexTensor {
     }
     match weight.dtype() {
         DType::F32 => arrange_in::<f32>(weight),
-        DType::BF16 if Level::current().prefers_half() => pack(&weight),
         DType::BF16 => arrange_in::<bf16>(weight),
         _ => weight,
     }
+}
+
+/// As [`arrange`]; packed for the tile unit where it is in half precision and there is one.
+pub(crate) fn pack(weight: FlexTensor) -> FlexTensor {
+    let in_tiles = weight.dtype() == DType::BF16 && Level::current().prefers_half();
+    if !in_tiles || !present(&weight) || is_packed(&weight) {
+        return arrange(weight);
+    }
+    let shape = weight.layout().shape();
+    let dims = weight_dims(shape);
+    let mut buffer = Buffer::new(conv::packed_len(dims));
+    Strided::<bf16>::new(&weight).arranged(|weight| {
+        conv::pack(Level::current(), dims, weight, &mut buffer);
+    });
+    let strides = arranged_layout(shape).strides().to_vec();
+    with_layout(buffer, Layout::new(shape.clone(), strides, PACKED))
 }
 
 fn arrange_in<W: FlexElement>(weight: FlexTensor) -> FlexTensor {
@@ -52,17 +66,6 @@ fn is_packed(weight: &FlexTensor) -> bool {
 fn weight_dims(shape: &Shape) -> [usize; 3] {
     let taps = (2..shape.num_dims()).map(|axis| shape[axis]).product();
     [shape[0], shape[1], taps]
-}
-
-fn pack(weight: &FlexTensor) -> FlexTensor {
-    let shape = weight.layout().shape();
-    let dims = weight_dims(shape);
-    let mut buffer = Buffer::new(conv::packed_len(dims));
-    Strided::<bf16>::new(weight).arranged(|weight| {
-        conv::pack(Level::current(), dims, weight, &mut buffer);
-    });
-    let strides = arranged_layout(shape).strides().to_vec();
-    with_layout(buffer, Layout::new(shape.clone(), strides, PACKED))
 }
 
 /// The weight in an order that its strides tell.

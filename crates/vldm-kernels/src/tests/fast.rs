@@ -313,7 +313,7 @@ fn arranged_weights() {
 
 /// In half precision a weight may be packed: the same bits, and the same values once it is undone.
 #[test]
-fn arranged_weights_in_half_precision() {
+fn packed_weights() {
     let device = Device::flex();
     let half = |tensor: Tensor<2>| tensor.cast(DType::BF16);
     let normal = |dims: [usize; 2]| {
@@ -326,22 +326,19 @@ fn arranged_weights_in_half_precision() {
     // A gate of whole panels, and one that ends within a panel.
     for [inputs, outputs] in [[40, 128], [40, 36]] {
         let (x, weight) = (normal([50, inputs]), normal([outputs, inputs]));
-        let arranged = crate::arrange(weight.clone());
-        assert_eq!(arranged.dims(), weight.dims());
-        assert_eq!(
-            crate::disarrange(arranged.clone()).to_data(),
-            weight.to_data()
-        );
+        let packed = crate::pack(weight.clone());
+        assert_eq!(packed.dims(), weight.dims());
+        assert_eq!(crate::unpack(packed.clone()).to_data(), weight.to_data());
         let run = |weight: Tensor<2>| {
             let y = crate::linear(x.clone(), weight.clone(), None, None).to_data();
             (y, crate::linear_geglu(x.clone(), weight, None).to_data())
         };
-        assert_eq!(run(arranged.clone()), run(weight.clone()));
+        assert_eq!(run(packed.clone()), run(weight.clone()));
         // Activations in f32 read it too, and so does what is composed: rows that are none.
         let wide = |weight| crate::linear(x.clone().cast(DType::F32), weight, None, None).to_data();
-        assert_eq!(wide(arranged.clone()), wide(weight));
+        assert_eq!(wide(packed.clone()), wide(weight));
         let none = Tensor::<2>::empty([0, inputs], (&device, DType::BF16));
-        let y = crate::linear(none, arranged, None, None);
+        let y = crate::linear(none, packed, None, None);
         assert_eq!(y.dims(), [0, outputs]);
     }
 }

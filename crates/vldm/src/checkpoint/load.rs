@@ -450,7 +450,7 @@ impl ModuleMapper for Filler<'_> {
             Some(data) => {
                 let mut tensor = Tensor::from_data(data, (&param.lazy_device(), self.dtype));
                 if D > 1 && self.path.is_arranged() {
-                    tensor = vldm_kernels::arrange(tensor);
+                    tensor = vldm_kernels::pack(tensor);
                     self.release(&tensor.shape());
                 }
                 let id = param.id;

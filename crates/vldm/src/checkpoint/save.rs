@@ -399,7 +399,10 @@ impl ModuleVisitor for Writer<'_> {
             return;
         };
         if self.range.contains(&place) {
-            self.result = self.write(&plan.tensors[place], &param.val().into_data());
+            self.result = self.write(
+                &plan.tensors[place],
+                &vldm_kernels::unpack(param.val()).into_data(),
+            );
         }
     }
 }

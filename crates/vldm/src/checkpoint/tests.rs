@@ -67,9 +67,15 @@ impl KeyMap for Foreign {
 
 fn values(module: &Net) -> Vec<(String, Vec<f32>)> {
     let list = |name: &str, data: TensorData| (name.to_owned(), data.iter::<f32>().collect());
-    let mut out = vec![list("conv", module.conv.weight.val().into_data())];
+    let mut out = vec![list(
+        "conv",
+        vldm_kernels::unpack(module.conv.weight.val()).into_data(),
+    )];
     for layer in &module.layers {
-        out.push(list("weight", layer.weight.val().into_data()));
+        out.push(list(
+            "weight",
+            vldm_kernels::unpack(layer.weight.val()).into_data(),
+        ));
         let bias = layer.bias.as_ref().unwrap();
         out.push(list("bias", bias.val().into_data()));
     }

@@ -138,10 +138,10 @@ impl Merge<'_> {
         let (dims, dtype) = (weight.dims(), weight.dtype());
         let values = self.file.values(layer, &dims)?;
         let more = difference(values.a, values.b, values.scale * self.scale);
-        let sum = vldm_kernels::disarrange(weight).cast(DType::F32) + more.reshape(dims);
+        let sum = vldm_kernels::unpack(weight).cast(DType::F32) + more.reshape(dims);
         let sum = sum.cast(dtype);
         Ok(match self.path.is_arranged() {
-            true => vldm_kernels::arrange(sum),
+            true => vldm_kernels::pack(sum),
             false => sum,
         })
     }

@@ -54,7 +54,7 @@ impl ModuleMapper for Arranger {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let param = param.map(|values| cast(values, self.dtype));
         match self.containers.last() {
-            Some(container) if is_arranged(container) => param.map(vldm_kernels::arrange),
+            Some(container) if is_arranged(container) => param.map(vldm_kernels::pack),
             _ => param,
         }
     }

@@ -218,7 +218,7 @@ impl<'a> Lines<'a> {
                 }
                 let from = &self.inputs[0][(line * width + position) * channels..];
                 *start = from.as_ptr();
-                // The last strip of all may end too early to be read in place.
+                // The last strips of all may end too early to be read in place.
                 if from.len() < STRIP * channels {
                     let (to, after) = std::mem::take(&mut rest).split_at_mut(STRIP * channels);
                     to[..from.len()].copy_from_slice(from);
@@ -253,8 +253,9 @@ unsafe impl Strips for Lines<'_> {
 
     fn working(&self, strips: Range<usize>) -> usize {
         if self.direct {
-            // Zeros, and the last strip under each row of the kernel.
-            return (1 + self.depth()[0]) * STRIP * self.channels[0];
+            // Zeros, and under each row of the kernel the strips that end too early.
+            let short = STRIP.div_ceil(self.axes[2].input.max(1)) + 1;
+            return (1 + self.depth()[0] * short) * STRIP * self.channels[0];
         }
         let across = self.across(&strips).len();
         self.needed(&strips).len() * self.width(across) * self.padded()

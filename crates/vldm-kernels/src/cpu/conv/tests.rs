@@ -11,6 +11,7 @@ use super::{
     Additions, Axis, Conv, Lines, Output, Weights, forward, input_gradient, linear_geglu, pack,
     packed_len, packed_shape, products, unpack, weight_gradient,
 };
+use crate::memory::pool::Buffer;
 
 struct Numbers(ChaCha8Rng);
 
@@ -459,7 +460,8 @@ fn a_packed_weight_gives_the_bits_of_the_same_weight_unpacked() {
             case.conv.input_channels(),
             case.conv.taps(),
         ];
-        let mut packed = vec![bf16::NAN; packed_len(dims)];
+        let mut packed = Buffer::<bf16>::new(packed_len(dims));
+        packed.fill(bf16::NAN);
         pack(Level::Amx, dims, &case.weight, &mut packed);
         let mut unpacked = vec![f32::NAN; case.weight.len()];
         unpack(dims, &packed, &mut unpacked);
@@ -478,7 +480,7 @@ fn a_packed_weight_gives_the_bits_of_the_same_weight_unpacked() {
 }
 
 /// Shapes whose strips are found, and whose depth is cut, in every way there is.
-fn strip_shapes() -> [Conv; 8] {
+fn strip_shapes() -> [Conv; 9] {
     let kernel = |size, kernel| Axis {
         kernel,
         before: kernel / 2,
@@ -491,6 +493,7 @@ fn strip_shapes() -> [Conv; 8] {
         ([point; 3], [64, 0], 40),
         ([kernel(5, 3), point, Axis::point(40)], [32, 0], 33),
         ([kernel(1, 3), kernel(2, 3), Axis::point(17)], [64, 0], 7),
+        ([kernel(6, 3), point, Axis::point(3)], [32, 0], 9),
         // Copied: a kernel across, two parts, channels that are no whole step, wide lines.
         ([point, kernel(9, 3), kernel(33, 3)], [32, 32], 64),
         ([kernel(3, 3), kernel(4, 3), kernel(5, 3)], [20, 0], 65),
@@ -525,7 +528,8 @@ fn strips_in_plain_arithmetic_equal_loops() {
     for conv in strip_shapes() {
         let case = Case::<bf16>::of(conv, &mut numbers);
         let dims = [conv.outputs, conv.input_channels(), conv.taps()];
-        let mut packed = vec![bf16::NAN; packed_len(dims)];
+        let mut packed = Buffer::<bf16>::new(packed_len(dims));
+        packed.fill(bf16::NAN);
         pack(Level::Portable, dims, &case.weight, &mut packed);
         let mut y = vec![bf16::NAN; case.dy.len()];
         let lines = Lines::forward(&conv, case.x());
