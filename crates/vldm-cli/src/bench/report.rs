@@ -175,7 +175,7 @@ impl Report<'_> {
         let rate = format!("{} TFLOP/s", digits(self.tflop_per_second()));
         match (self.share_of_peak(), self.peak) {
             (Some(share), Some(peak)) => format!(
-                "{rate}, {:.0} % of the {} TFLOP/s that {} multiply-adds in f32 reach here",
+                "{rate}, {:.0} % of the {} TFLOP/s that {} multiply-adds reach here",
                 100.0 * share,
                 digits(peak.flops_per_second / 1e12),
                 peak.instructions
