@@ -67,3 +67,9 @@ pub(crate) fn same<T: Element, E: Element>(values: &[T]) -> Option<&[E]> {
     (TypeId::of::<T>() == TypeId::of::<E>())
         .then(|| unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), values.len()) })
 }
+
+/// The memory of floats, for twice as many halves.
+pub(crate) fn halves(floats: &mut [f32]) -> &mut [bf16] {
+    // SAFETY: an f32 is as large as two bf16 and aligned more strictly, and any bits are valid.
+    unsafe { std::slice::from_raw_parts_mut(floats.as_mut_ptr().cast(), floats.len() * 2) }
+}

@@ -9,8 +9,9 @@ use super::weights::{Learn, Parameters, count, noise};
 use super::{BenchSize, Trained, Work};
 use crate::checkpoint::count_parameters;
 use crate::error::Result;
-use crate::nn::{arrange_as, cast_for_pass};
+use crate::nn::arrange_as;
 use crate::preset::Preset;
+use crate::train::parameters::Reading;
 
 /// A network that learns to predict noise, always the same.
 #[derive(Debug)]
@@ -58,12 +59,13 @@ impl Training {
 
     /// The mean squared error; parameters that learn are read through a cast.
     fn loss(&self, network: &Network) -> Tensor<1> {
+        let reading = Reading::in_type(self.dtype);
         let working = Network {
             unet: match self.trained {
-                Trained::All => cast_for_pass(network.unet.clone(), self.dtype),
+                Trained::All => reading.read(network.unet.clone()),
                 Trained::Temporal => network.unet.clone(),
             },
-            temporal: cast_for_pass(network.temporal.clone(), self.dtype),
+            temporal: reading.read(network.temporal.clone()),
         };
         let prediction = working.run(&self.question).cast(DType::F32);
         let error = prediction - self.target.clone();

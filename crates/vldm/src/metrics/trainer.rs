@@ -4,9 +4,8 @@ use burn::module::Module;
 use burn::tensor::{DType, Tensor};
 
 use crate::error::{Error, Result};
-use crate::nn::cast_for_pass;
 use crate::train::optimizer::{GradientNorms, Optimizer};
-use crate::train::parameters::{learn, plain, take_gradients};
+use crate::train::parameters::{Reading, learn, plain, take_gradients};
 use crate::train::{Decay, OptimizerConfig, Schedule};
 
 /// How a metric network is trained.
@@ -111,7 +110,7 @@ impl<M: Module> Trainer<M> {
 
     /// Moves the parameters one step down a loss, and returns the loss.
     pub(crate) fn step(&mut self, loss: impl FnOnce(&M) -> Tensor<1>) -> Result<f64> {
-        let working = cast_for_pass(self.module.clone(), self.dtype);
+        let working = Reading::in_type(self.dtype).read(self.module.clone());
         let loss = loss(&working);
         let value = f64::from(loss.clone().into_scalar::<f32>());
         let mut gradients = take_gradients(&self.module, &mut loss.backward());

@@ -60,37 +60,6 @@ impl ModuleMapper for Arranger {
     }
 }
 
-/// Parameters as a pass in another data type reads them: cast, but for weights that the device rounds
-/// itself. Under autodiff the gradient flows back to the parameter that was cast.
-pub(crate) fn cast_for_pass<M: Module>(module: M, dtype: DType) -> M {
-    module.map(&mut CastForPass {
-        containers: Vec::new(),
-        dtype,
-    })
-}
-
-struct CastForPass {
-    containers: Vec<String>,
-    dtype: DType,
-}
-
-impl ModuleMapper for CastForPass {
-    fn enter_module(&mut self, _name: &str, container: &str) {
-        self.containers.push(container.to_owned());
-    }
-
-    fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.containers.pop();
-    }
-
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        param.map(|values| match stays_wide(self.containers.last(), &values) {
-            true => values,
-            false => cast(values, Some(self.dtype)),
-        })
-    }
-}
-
 /// In another data type, if it is not in that one yet.
 pub(crate) fn cast<const D: usize>(values: Tensor<D>, dtype: Option<DType>) -> Tensor<D> {
     match dtype {

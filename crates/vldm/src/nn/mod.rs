@@ -21,7 +21,7 @@ pub mod temporal;
 mod timestep_embedding;
 
 pub use arrange::arrange;
-pub(crate) use arrange::{arrange_as, cast, cast_for_pass, is_arranged, stays_wide};
+pub(crate) use arrange::{arrange_as, cast, is_arranged, stays_wide};
 pub use attention::{Attention, AttentionConfig};
 pub use conv::Conv2d;
 pub use embedding::Embedding;

@@ -87,7 +87,16 @@ pub(crate) struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    /// The module as a pass reads it.
+    /// In another data type, on the way to gradients.
+    pub(crate) fn in_type(dtype: DType) -> Self {
+        Self {
+            dtype: Some(dtype),
+            tracked: true,
+            lora: None,
+        }
+    }
+
+    /// The module as a pass reads it: cast, but for weights that the device rounds itself.
     pub(crate) fn read<M: Module>(self, module: M) -> M {
         module.map(&mut Reader {
             reading: self,

@@ -30,6 +30,7 @@ use super::scratch::with_scratch;
 use super::simd::{Simd, Task, dispatch};
 use super::spec::{AttentionSpec, Inputs, Shared, TokensMut};
 use super::tiling::items_per_task;
+use crate::cpu::element::halves;
 use crate::cpu::level::Level;
 
 #[cfg(test)]
@@ -108,11 +109,6 @@ fn blocks_per_group(spec: &AttentionSpec) -> usize {
     let most = (HELD / (QUERIES * (spec.dim * 6 + 72))).max(4);
     let most = most.min(spread.max(4));
     blocks.div_ceil(blocks.div_ceil(most).max(1)).max(1)
-}
-
-fn halves(floats: &mut [f32]) -> &mut [bf16] {
-    // SAFETY: an f32 is as large as two bf16 and aligned more strictly, and any bits are valid.
-    unsafe { std::slice::from_raw_parts_mut(floats.as_mut_ptr().cast(), floats.len() * 2) }
 }
 
 /// What all tasks share.

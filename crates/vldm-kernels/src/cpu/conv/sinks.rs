@@ -3,11 +3,11 @@
 #[cfg(target_arch = "x86_64")]
 mod panels;
 
-use super::super::activation;
 use std::ops::Range;
 
 use half::bf16;
 
+use super::super::activation;
 use super::super::element::{Element, same};
 use super::super::level::Level;
 use super::super::product::{PANEL, Sink, Sums};

@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use half::bf16;
 
+use super::super::element;
 use super::super::level::Level;
 use super::panels::Packed;
 use super::plan::for_each;
@@ -160,7 +161,7 @@ fn run<U: Unit>(
     let working = left.working(task.strips.clone());
     let parts = [working.div_ceil(2), halves * steps * BLOCK];
     scratch::with(parts, |[working, sums]| {
-        let working = super::tiles::halves(working);
+        let working = element::halves(working);
         let mut starts = vec![std::ptr::null(); 2 * steps * pieces];
         let (opened, rest) = starts.split_at_mut(task.strips.len() * pieces);
         left.open(task.strips.clone(), working, opened);

@@ -12,7 +12,7 @@ use std::ops::Range;
 
 use half::bf16;
 
-use super::super::element::{Element, convert_into};
+use super::super::element::{Element, convert_into, halves};
 use super::super::level::Level;
 #[cfg(target_arch = "x86_64")]
 use super::super::tile_unit;
@@ -167,11 +167,6 @@ fn copy_left<L: Left>(
     for row in block.chunks_exact_mut(STRIDE).take(rows) {
         row[depth.len()..end].fill(bf16::ZERO);
     }
-}
-
-pub(super) fn halves(floats: &mut [f32]) -> &mut [bf16] {
-    // SAFETY: an f32 is as large as two bf16 and aligned more strictly, and any bits are valid.
-    unsafe { std::slice::from_raw_parts_mut(floats.as_mut_ptr().cast(), floats.len() * 2) }
 }
 
 /// Copies a part of the right operand to panels of pairs; what the last panel and the last step of
