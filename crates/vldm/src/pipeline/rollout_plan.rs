@@ -60,6 +60,9 @@ impl RolloutPlan {
             .saturating_sub(window - 1);
         let usual = &prediction.config.usual;
         let segments = 1 + later.div_ceil(window - GIVEN);
+        // The first segment begins at a single given frame and has one gap more.
+        let gaps = segments * (window - GIVEN) + (GIVEN - 1);
+        let windows = windows(gaps, factor, passes);
         Ok(Self {
             frames,
             fps: Fps::from_f64(rate)?,
@@ -73,10 +76,7 @@ impl RolloutPlan {
                 ),
                 (
                     Stage::Interpolation,
-                    segments
-                        * windows(window - GIVEN, factor, passes)
-                        * (factor + 1)
-                        * interpolation.calls_per_frame(),
+                    windows * (factor + 1) * interpolation.calls_per_frame(),
                 ),
             ],
         })

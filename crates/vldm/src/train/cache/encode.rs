@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use burn::tensor::Device;
 
-use super::existing::Existing;
+use super::existing::{self, Existing};
 use super::made_by::{MadeBy, StoredType};
 use super::plan::{Wanted, wanted};
 use super::work::{Done, Work};
@@ -131,11 +131,12 @@ pub struct Encode {
 }
 
 impl Encode {
-    /// Begins a cache of what a recipe's windows can take in a folder, or goes on with one.
+    /// Begins a cache of what a recipe's windows can take in a folder, or goes on with one. Prompts that
+    /// another text encoder embedded are made anew.
     ///
     /// # Errors
     /// [`Error::Config`] when the recipe learns from more than frozen latents, [`Error::Input`] when
-    /// the folder holds something else or a cache of other encoders, and whatever keeps the recipe's
+    /// the folder holds something else or a cache of another autoencoder, and whatever keeps the recipe's
     /// networks and clips from being had.
     pub fn start(
         recipe: &Recipe,
@@ -235,7 +236,14 @@ fn open_folder(folder: &Path, made_by: &MadeBy) -> Result<()> {
         }
         return made_by.save(folder);
     };
-    let difference = found.difference(made_by).or_else(|| {
+    // Latents do not depend on the text encoder, which the stage before may have taught.
+    let is_other_text =
+        made_by.text_encoder.is_some() && found.text_encoder != made_by.text_encoder;
+    let but_for_text = MadeBy {
+        text_encoder: None,
+        ..found.clone()
+    };
+    let difference = but_for_text.difference(made_by).or_else(|| {
         (found.stored_in != made_by.stored_in).then(|| {
             let [found, asked] = [found.stored_in, made_by.stored_in].map(StoredType::name);
             format!("it stores {found}, {asked} is asked for")
@@ -247,8 +255,9 @@ fn open_folder(folder: &Path, made_by: &MadeBy) -> Result<()> {
             folder.display()
         )));
     }
-    match found.text_encoder.is_none() && made_by.text_encoder.is_some() {
-        true => made_by.save(folder),
-        false => Ok(()),
+    if is_other_text {
+        existing::remove_prompts(folder)?;
+        made_by.save(folder)?;
     }
+    Ok(())
 }

@@ -56,6 +56,16 @@ impl Existing {
     }
 }
 
+/// Takes out the embeddings of all prompts.
+pub(super) fn remove_prompts(folder: &Path) -> Result<()> {
+    let (lines, _) = index::read(folder)?;
+    let is_prompts = |line: &Line| matches!(line, Line::Prompts { .. });
+    let (prompts, others): (Vec<Line>, Vec<Line>) = lines.into_iter().partition(is_prompts);
+    index::rewrite(folder, &others)?;
+    let files = prompts.iter().filter_map(Line::file);
+    files.map(|file| remove(&folder.join(&file.name))).collect()
+}
+
 /// What was being written when an earlier run was killed.
 fn remove_partial(folder: &Path) -> Result<()> {
     let entries = fs::read_dir(folder).map_err(|error| CheckpointError::read(folder, error))?;

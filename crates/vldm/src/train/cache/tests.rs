@@ -253,6 +253,24 @@ fn prompts_are_cached_where_their_encoder_is_frozen() {
     assert!(report.prompts > 2, "{report:?}");
     assert_eq!((report.new_prompts, report.new_frames), (report.prompts, 0));
     assert!(losses(with_cache(IMAGE, &cache)).is_ok());
+
+    // A text encoder that has learnt since.
+    let mut made_by = made_by::MadeBy::load(&cache).unwrap().unwrap();
+    let now = made_by
+        .text_encoder
+        .replace("of another text encoder".into());
+    made_by.save(&cache).unwrap();
+    refused(
+        losses(with_cache(IMAGE, &cache)),
+        "its prompts are of the text encoder",
+    );
+    let report = encode(IMAGE, &cache, EncodeSettings::default());
+    assert_eq!((report.new_prompts, report.new_frames), (report.prompts, 0));
+    assert_eq!(
+        made_by::MadeBy::load(&cache).unwrap().unwrap().text_encoder,
+        now
+    );
+    assert!(losses(with_cache(IMAGE, &cache)).is_ok());
 }
 
 #[test]
