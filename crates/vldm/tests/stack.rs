@@ -162,11 +162,14 @@ fn a_rollout_goes_on_where_it_was_interrupted() {
     assert_eq!(whole.len(), 2);
     let temporary = tempfile::tempdir().expect("a folder");
     let path = temporary.path().join("rollout");
-    let folder = RolloutFolder::open(&path, &rollout_request(), &Device::flex()).expect("new");
+    let open = |request: &RolloutRequest, given: bool, stack: &StackDescription| {
+        RolloutFolder::open(&path, (request, given), stack, &Device::flex())
+    };
+    let folder = open(&rollout_request(), true, &stack).expect("new");
     folder.keep_start(&start).expect("written");
     folder.keep(&whole[0]).expect("written");
 
-    let folder = RolloutFolder::open(&path, &rollout_request(), &Device::flex()).expect("again");
+    let folder = open(&rollout_request(), true, &stack).expect("again");
     let kept = folder.segment(0).expect("whole").expect("there");
     assert!(folder.segment(1).expect("no error").is_none());
     assert_eq!(
@@ -186,8 +189,15 @@ fn a_rollout_goes_on_where_it_was_interrupted() {
         seed: 9,
         ..rollout_request()
     };
-    let error = RolloutFolder::open(&path, &other, &Device::flex()).expect_err("another");
-    assert!(error.to_string().contains("another rollout"), "{error}");
+    let another = |error: vldm::Error| {
+        assert!(error.to_string().contains("another rollout"), "{error}");
+    };
+    another(open(&other, true, &stack).expect_err("another seed"));
+    another(open(&rollout_request(), false, &stack).expect_err("a generated first frame"));
+    folder.check_start(&start).expect("the same first frame");
+    another(folder.check_start(&(start + 0.1)).expect_err("another"));
+    let faster = stack.with_steps(Stage::Prediction, 3);
+    another(open(&rollout_request(), true, &faster).expect_err("other steps"));
 }
 
 /// The image model of a stack makes the same picture whichever way it is asked.

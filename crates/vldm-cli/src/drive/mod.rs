@@ -8,11 +8,12 @@ use std::path::PathBuf;
 
 use clap::Args;
 use vldm::Error;
+use vldm::diffusion::Guidance;
 use vldm::pipeline::{RolloutRequest, StackDescription, Wishes};
 use vldm::preset::Stage;
 
 use crate::compute::ComputeArgs;
-use crate::generate::label;
+use crate::generate::{label, stage_steps};
 use crate::output::Outputs;
 use crate::terminal::{complain, say};
 use crate::{scene, stack};
@@ -48,6 +49,15 @@ pub(crate) struct DriveArgs {
     /// Seed of the first frame, and of the first rollout; the next one has the next seed.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) seed: u64,
+
+    /// Context guidance: how strongly the frames before are followed, 1 is without [default: the
+    /// stack's].
+    #[arg(long, value_name = "SCALE")]
+    pub(crate) guidance_scale: Option<f64>,
+
+    /// Sampling steps of a stage of the stack, such as interpolation=10; may be repeated.
+    #[arg(long, value_name = "STAGE=N", value_parser = stage_steps)]
+    pub(crate) stage_steps: Vec<(Stage, usize)>,
 
     /// A stack's folder [default: assets/default, here or above the program].
     #[arg(long, value_name = "PATH")]
@@ -112,7 +122,14 @@ impl DriveArgs {
         let stack = stack::needed(self.model.as_deref())?;
         stack.needed(Stage::Prediction)?;
         stack.needed(Stage::Interpolation)?;
-        Ok(stack)
+        let each = self.stage_steps.iter();
+        let stack = each.fold(stack, |stack, (stage, steps)| {
+            stack.with_steps(*stage, *steps)
+        });
+        Ok(match self.guidance_scale {
+            Some(scale) => stack.with_guidance(Stage::Prediction, Guidance::Context { scale }),
+            None => stack,
+        })
     }
 
     fn wishes(&self, stack: &StackDescription) -> anyhow::Result<Wishes> {

@@ -100,7 +100,9 @@ impl<'a> Job<'a> {
             .transpose()?;
         let onto = (self.args.compute.open()?, self.args.compute.dtype());
         for (request, path) in self.requests.iter().zip(self.outputs.paths()) {
-            let folder = RolloutFolder::open(&beside(path, ".rollout"), request, &onto.0)?;
+            let asked = (request, picture.is_some());
+            let folder =
+                RolloutFolder::open(&beside(path, ".rollout"), asked, self.stack, &onto.0)?;
             let mut writer = FrameWriter::new(self, request, path, onto.clone())?;
             let picture = picture.as_ref();
             let rollout = self.begin(&folder, (request, picture), &mut writer, onto.clone())?;
@@ -129,9 +131,15 @@ impl<'a> Job<'a> {
     ) -> anyhow::Result<(Rollout, usize)> {
         let rollout =
             |given, next| Rollout::new(self.stack, request.clone(), (given, next), onto.clone());
+        let given = picture
+            .map(|picture| first_frame_of(self.stack, picture, onto.clone()))
+            .transpose()?;
+        if let Some(given) = &given {
+            folder.check_start(given)?;
+        }
         let Some(start) = folder.start()? else {
-            let start = match picture {
-                Some(picture) => first_frame_of(self.stack, picture, onto.clone())?,
+            let start = match given {
+                Some(given) => given,
                 None => first_frame(self.stack, request, onto.clone())?,
             };
             let rollout = rollout(start.clone(), 0)?;

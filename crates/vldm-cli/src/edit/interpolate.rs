@@ -4,13 +4,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
-use vldm::pipeline::{EditProgress, InterpolateRun, interpolation_factor};
-use vldm_media::{ClipWriter, Fps};
+use vldm::pipeline::{InterpolateRun, interpolation_factor};
+use vldm_media::{Fps, Info};
 
-use super::EditArgs;
-use crate::interrupt::Interrupt;
-use crate::progress::Bar;
-use crate::terminal::say;
+use super::{OutputArgs, SamplingArgs};
+use crate::stack;
 
 /// Which clip, and how often.
 #[derive(Debug, Args)]
@@ -23,40 +21,34 @@ pub(crate) struct InterpolateArgs {
     pub(crate) passes: usize,
 
     #[command(flatten)]
-    pub(crate) edit: EditArgs,
+    pub(crate) sampling: SamplingArgs,
+
+    #[command(flatten)]
+    pub(crate) to: OutputArgs,
 }
 
 /// Runs the command.
 pub(crate) fn run(args: &InterpolateArgs) -> anyhow::Result<()> {
-    let edit = &args.edit;
-    let stack = edit.stack()?;
+    let (sampling, to) = (&args.sampling, &args.to);
+    let stack = stack::needed(to.model.as_deref())?;
     let clip = super::read(&args.input)?;
-    let factor = interpolation_factor(&stack)?.pow(args.passes as u32) as f64;
+    vldm_media::check_writable(&to.output)?;
+    let factor = interpolation_factor(&stack)?.pow(args.passes as u32);
     let rate = clip.fps().as_f64();
-    let fps = match edit.fps {
-        Some(fps) => fps,
-        None => Fps::from_f64(rate * factor)?,
+    let result = Info {
+        width: clip.width(),
+        height: clip.height(),
+        num_frames: factor * (clip.num_frames() - 1) + 1,
+        fps: match to.fps {
+            Some(fps) => fps,
+            None => Fps::from_f64(rate * factor as f64)?,
+        },
     };
-    let size = (clip.width(), clip.height());
     let settings = json!({ "input": args.input, "passes": args.passes });
-    let mut writer = ClipWriter::create(&edit.output, size, fps, &edit.options(&stack, settings))?;
-    let interrupt = Interrupt::listen()?;
-    let onto = (edit.compute.open()?, edit.compute.dtype());
-    let how = (args.passes, &edit.wishes(), edit.seed);
+    let options = to.options(&stack, sampling.settings(settings));
+    let onto = (to.compute.open()?, to.compute.dtype());
+    let how = (args.passes, &sampling.wishes(), sampling.seed);
     let run = InterpolateRun::new(&stack, (clip.into_frames(), rate), how, onto)?;
-    let bar = Bar::steps("interpolating".into(), 1);
-    for progress in run {
-        interrupt.check()?;
-        match progress? {
-            EditProgress::Stepped { done, of } => bar.set_of(done, of),
-            EditProgress::Frames(frames) => {
-                for frame in frames {
-                    writer.push(&frame)?;
-                }
-            }
-        }
-    }
-    writer.finish()?;
-    drop(bar);
-    say(edit.output.display())
+    let writer = super::begin(&to.output, &result, &options)?;
+    super::write(&to.output, writer, run, "interpolating")
 }

@@ -4,13 +4,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
-use vldm::pipeline::{EditProgress, UpsampleRun, UpsampleSettings};
-use vldm_media::Clip;
+use vldm::pipeline::{UpsampleRun, UpsampleSettings};
+use vldm_media::Info;
 
-use super::EditArgs;
-use crate::interrupt::Interrupt;
-use crate::progress::Bar;
-use crate::terminal::say;
+use super::{OutputArgs, SamplingArgs};
+use crate::stack;
 
 /// Which clip, and in which parts.
 #[derive(Debug, Args)]
@@ -27,32 +25,31 @@ pub(crate) struct UpsampleArgs {
     pub(crate) tile: Option<usize>,
 
     #[command(flatten)]
-    pub(crate) edit: EditArgs,
+    pub(crate) sampling: SamplingArgs,
+
+    #[command(flatten)]
+    pub(crate) to: OutputArgs,
 }
 
 /// Runs the command.
 pub(crate) fn run(args: &UpsampleArgs) -> anyhow::Result<()> {
-    let edit = &args.edit;
-    let stack = edit.stack()?;
+    let (sampling, to) = (&args.sampling, &args.to);
+    let stack = stack::needed(to.model.as_deref())?;
     let clip = super::read(&args.input)?;
-    let settings = UpsampleSettings::checked(args.chunk, args.tile)?;
-    vldm_media::check_writable(&edit.output)?;
-    let interrupt = Interrupt::listen()?;
-    let onto = (edit.compute.open()?, edit.compute.dtype());
-    let how = (settings, &edit.wishes(), edit.seed);
+    let how = UpsampleSettings::checked(args.chunk, args.tile)?;
+    vldm_media::check_writable(&to.output)?;
+    let onto = (to.compute.open()?, to.compute.dtype());
+    let how = (how, &sampling.wishes(), sampling.seed);
     let run = UpsampleRun::new(&stack, clip.frames(), how, onto)?;
-    let bar = Bar::steps("upsampling".into(), 1);
-    let mut frames = Vec::new();
-    for progress in run {
-        interrupt.check()?;
-        match progress? {
-            EditProgress::Stepped { done, of } => bar.set_of(done, of),
-            EditProgress::Frames(made) => frames.extend(made),
-        }
-    }
-    let result = Clip::new(frames, edit.fps.unwrap_or(clip.fps()))?;
+    let larger = |side: u32| side * run.upscale() as u32;
+    let result = Info {
+        width: larger(clip.width()),
+        height: larger(clip.height()),
+        num_frames: clip.num_frames(),
+        fps: to.fps.unwrap_or(clip.fps()),
+    };
     let settings = json!({ "input": args.input, "chunk": args.chunk, "tile": args.tile });
-    vldm_media::write(&edit.output, &result, &edit.options(&stack, settings))?;
-    drop(bar);
-    say(edit.output.display())
+    let options = to.options(&stack, sampling.settings(settings));
+    let writer = super::begin(&to.output, &result, &options)?;
+    super::write(&to.output, writer, run, "upsampling")
 }

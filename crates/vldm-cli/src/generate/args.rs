@@ -178,7 +178,7 @@ pub(crate) fn label(text: &str) -> Result<(String, usize), String> {
 }
 
 /// `interpolation=10`.
-fn stage_steps(text: &str) -> Result<(Stage, usize), String> {
+pub(crate) fn stage_steps(text: &str) -> Result<(Stage, usize), String> {
     let wrong = || {
         format!(
             "expected STAGE=N with a stage of key_frames, prediction, interpolation, upsampler and N of \

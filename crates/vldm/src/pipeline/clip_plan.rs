@@ -11,6 +11,7 @@ use super::memory::StageMemory;
 use super::request::GenerateRequest;
 use super::stack::{StackDescription, StageDescription};
 use super::upsample::UpsampleSettings;
+use super::wavefront::WavefrontSettings;
 use super::wishes::SampleWishes;
 use crate::diffusion::Guidance;
 use crate::error::{Error, Result};
@@ -193,17 +194,22 @@ impl ClipPlan {
         needs
     }
 
-    /// What the upsampler holds of the whole clip: its noise, the latents before and after a step and
-    /// their estimate, the sum of parts and its weights; and in the end the frames in bytes.
+    /// What the upsampler holds besides a window at work: of frames on the way their latents, the sum of
+    /// parts and its weights, and an estimate; of the clip its small pixels, and in the end the frames
+    /// in bytes.
     fn clip_under_way(&self, stage: &StageDescription) -> u64 {
         let channels = stage
             .model
             .unet
             .as_ref()
             .map_or(3, |unet| unet.config.out_channels);
-        let pixels = (self.frames * self.size().iter().product::<usize>()) as u64;
-        let entries = pixels / (stage.factor() * stage.factor()) as u64;
-        entries * (5 * channels as u64 + 1) * 4 + pixels * 3
+        let area = |size: [usize; 2]| size.iter().product::<usize>() as u64;
+        let entries = area(self.size()) / (stage.factor() * stage.factor()) as u64;
+        let steps = stage.config.usual.steps.unwrap_or(50);
+        let held = WavefrontSettings::frames_under_way(self.frames, self.upsample.chunk, steps);
+        let of_frame = entries * (3 * channels as u64 + 1) * 4;
+        let of_clip = area(self.base_size) * 3 * 4 + area(self.size()) * 3;
+        held as u64 * of_frame + self.frames as u64 * of_clip
     }
 
     fn network_frames_of(&self, stack: &StackDescription) -> Vec<(Stage, usize)> {

@@ -13,7 +13,7 @@ use super::passes::{PassStep, Passes};
 use super::stack::{StackDescription, StageLoader};
 use super::stage::StageModel;
 use super::stage_run::{RunSettings, StageRun, Told, noise_of};
-use super::upsample::Upsampling;
+use super::upsample::{UpsampleStep, Upsampling};
 use crate::error::Result;
 use crate::model::VideoAutoencoder;
 use crate::preset::Stage;
@@ -119,7 +119,7 @@ struct Upsample {
     stage: StageModel,
     run: Upsampling,
     latents: Tensor<5>,
-    done: usize,
+    frames: Vec<Frame>,
 }
 
 impl<'s> ClipRun<'s> {
@@ -310,26 +310,24 @@ impl<'s> ClipRun<'s> {
             stage,
             run,
             latents,
-            done: 0,
+            frames: Vec::new(),
         };
         Ok((progress, Phase::Upsample(Box::new(state))))
     }
 
     fn upsample(&mut self, mut state: Box<Upsample>) -> Result<(ClipProgress, Phase)> {
-        let steps = state.stage.config.usual.steps.unwrap_or(50);
-        if let Some(progress) = state.run.advance(&state.stage) {
-            progress?;
-            state.done += 1;
-            let progress = self.stepped(Stage::Upsampler, state.done, steps);
-            return Ok((progress, Phase::Upsample(state)));
+        while let Some(step) = state.run.advance(&state.stage) {
+            match step? {
+                UpsampleStep::Stepped(done, of) => {
+                    let progress = self.stepped(Stage::Upsampler, done, of);
+                    return Ok((progress, Phase::Upsample(state)));
+                }
+                UpsampleStep::Frames(frames) => state.frames.extend(frames),
+            }
         }
         let Upsample {
-            stage,
-            run,
-            latents,
-            ..
+            latents, frames, ..
         } = *state;
-        let frames = run.frames(&stage)?;
         self.finish(latents, frames)
     }
 

@@ -9,7 +9,7 @@ use super::picture::{frame_to_pixels, pixels_to_frame};
 use super::stack::{StackDescription, StageLoader};
 use super::stage::StageModel;
 use super::stream_decoder::StreamDecoder;
-use super::upsample::{UpsampleSettings, Upsampling};
+use super::upsample::{UpsampleSettings, UpsampleStep, Upsampling};
 use super::wishes::{WishTokens, Wishes};
 use crate::error::{Error, Result};
 use crate::model::VideoAutoencoder;
@@ -194,8 +194,8 @@ fn nearest(rates: &[f64], rate: f64) -> usize {
 #[derive(Debug)]
 pub struct UpsampleRun {
     stage: StageModel,
-    run: Option<Upsampling>,
-    done: usize,
+    run: Upsampling,
+    over: bool,
 }
 
 impl UpsampleRun {
@@ -218,22 +218,15 @@ impl UpsampleRun {
         let run = Upsampling::new(&stage, low, tokens, (seed, settings))?;
         Ok(Self {
             stage,
-            run: Some(run),
-            done: 0,
+            run,
+            over: false,
         })
     }
 
-    fn advance(&mut self, mut run: Upsampling) -> Result<EditProgress> {
-        if let Some(progress) = run.advance(&self.stage) {
-            progress?;
-            self.run = Some(run);
-            self.done += 1;
-            return Ok(EditProgress::Stepped {
-                done: self.done,
-                of: self.stage.config.usual.steps.unwrap_or(50),
-            });
-        }
-        Ok(EditProgress::Frames(run.frames(&self.stage)?))
+    /// How many times larger the result is.
+    #[must_use]
+    pub fn upscale(&self) -> usize {
+        self.stage.config.upscale.unwrap_or(4)
     }
 }
 
@@ -241,8 +234,15 @@ impl Iterator for UpsampleRun {
     type Item = Result<EditProgress>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let run = self.run.take()?;
-        Some(self.advance(run))
+        if self.over {
+            return None;
+        }
+        let step = self.run.advance(&self.stage)?;
+        self.over = step.is_err();
+        Some(step.map(|step| match step {
+            UpsampleStep::Stepped(done, of) => EditProgress::Stepped { done, of },
+            UpsampleStep::Frames(frames) => EditProgress::Frames(frames),
+        }))
     }
 }
 

@@ -27,6 +27,7 @@ mod stage;
 mod stage_run;
 mod stream_decoder;
 mod upsample;
+mod wavefront;
 mod wishes;
 
 pub use clip_plan::{ClipPlan, LastStage};

@@ -142,6 +142,12 @@ impl Blend {
     pub(crate) fn finish(self) -> Tensor<5> {
         self.sum / self.weights
     }
+
+    /// The weighted mean; nothing is left.
+    pub(crate) fn restart(&mut self) -> Tensor<5> {
+        let empty = Self::new(self.sum.dims(), &self.sum.device());
+        std::mem::replace(self, empty).finish()
+    }
 }
 
 #[cfg(test)]

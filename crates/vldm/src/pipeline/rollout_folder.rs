@@ -4,43 +4,66 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, Device, Tensor};
+use serde_json::json;
 
 use super::inputs::read;
 use super::rollout::{RolloutRequest, Segment};
+use super::stack::StackDescription;
 use crate::checkpoint::{CheckpointError, Weights, write_atomically, write_tensors};
 use crate::error::{Error, Result};
+use crate::preset::Stage;
 
-/// What was asked for.
+/// What was asked for, and of what.
 const REQUEST: &str = "request.json";
 
-/// The folder of one rollout: its request, its first frame, and every finished segment.
+/// The folder of one rollout: what decides what it becomes, its first frame, and every finished segment.
 #[derive(Debug)]
 pub struct RolloutFolder {
     path: PathBuf,
-    request: RolloutRequest,
+    made_by: String,
     device: Device,
 }
 
 impl RolloutFolder {
-    /// The folder of a rollout, which is interrupted, or new: then nothing is written yet.
+    /// The folder of a rollout, which is interrupted, or new: then nothing is written yet. `given`: the
+    /// first frame is not generated.
     ///
     /// # Errors
-    /// [`Error::Input`] when the folder is that of another request.
-    pub fn open(path: &Path, request: &RolloutRequest, device: &Device) -> Result<Self> {
-        let same = |found: &str| {
-            serde_json::from_str(found).is_ok_and(|found: RolloutRequest| found == *request)
-        };
+    /// [`Error::Input`] when the folder is that of another request, or of a stack with other models or
+    /// settings.
+    pub fn open(
+        path: &Path,
+        (request, given): (&RolloutRequest, bool),
+        stack: &StackDescription,
+        device: &Device,
+    ) -> Result<Self> {
+        let made_by = json!({
+            "request": request,
+            "first_frame_given": given,
+            "stack": stack.path,
+            "prediction": stack.needed(Stage::Prediction)?.config,
+            "interpolation": stack.needed(Stage::Interpolation)?.config,
+        });
+        let made_by = format!("{made_by:#}");
         match std::fs::read_to_string(path.join(REQUEST)) {
-            Ok(found) if !same(&found) => Err(Error::Input(format!(
-                "{} holds what is left of another rollout: remove it, or ask for the same one again to \
-                 go on with it",
-                path.display()
-            ))),
+            Ok(found) if found != made_by => Err(another(path)),
             _ => Ok(Self {
                 path: path.to_owned(),
-                request: request.clone(),
+                made_by,
                 device: device.clone(),
             }),
+        }
+    }
+
+    /// Compares the first frame that is given now with the one that the rollout began with.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when it is another.
+    pub fn check_start(&self, given: &Tensor<5>) -> Result<()> {
+        let data = |latents: &Tensor<5>| latents.clone().cast(DType::F32).into_data();
+        match self.start()? {
+            Some(start) if data(&start) != data(given) => Err(another(&self.path)),
+            _ => Ok(()),
         }
     }
 
@@ -61,13 +84,11 @@ impl RolloutFolder {
     /// # Errors
     /// When the disk refuses.
     pub fn keep_start(&self, latents: &Tensor<5>) -> Result<()> {
-        let request = serde_json::to_string_pretty(&self.request)
-            .map_err(|error| Error::Config(format!("the request: {error}")))?;
         std::fs::create_dir_all(&self.path)
             .map_err(|error| CheckpointError::write(&self.path, error))?;
         let file = self.path.join(REQUEST);
         write_atomically(&file, |out| {
-            out.write_all(request.as_bytes())
+            out.write_all(self.made_by.as_bytes())
                 .map_err(|error| CheckpointError::write(&file, error))
         })?;
         self.write("start.safetensors", &[("latents", latents)])
@@ -132,4 +153,12 @@ impl RolloutFolder {
 
 fn name(index: usize) -> String {
     format!("segment-{index:05}.safetensors")
+}
+
+fn another(path: &Path) -> Error {
+    Error::Input(format!(
+        "{} holds what is left of another rollout: remove it, or ask for the same one again to go on \
+         with it",
+        path.display()
+    ))
 }

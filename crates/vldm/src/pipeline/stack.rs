@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::{DType, Device};
 
 use super::stage::StageModel;
+use crate::diffusion::Guidance;
 use crate::error::{Error, Result};
 use crate::model::{
     LoadSettings, Model, ModelDescription, StackConfig, StageConfig, UsualSettings,
@@ -109,6 +110,15 @@ impl StackDescription {
     pub fn with_steps(mut self, stage: Stage, steps: usize) -> Self {
         if let Some(description) = self.stages.get_mut(&stage) {
             description.config.usual.steps = Some(steps);
+        }
+        self
+    }
+
+    /// The same with another guidance in a stage, if the stack has it.
+    #[must_use]
+    pub fn with_guidance(mut self, stage: Stage, guidance: Guidance) -> Self {
+        if let Some(description) = self.stages.get_mut(&stage) {
+            description.config.usual.guidance = Some(guidance);
         }
         self
     }

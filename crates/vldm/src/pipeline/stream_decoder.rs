@@ -42,6 +42,12 @@ impl StreamDecoder {
         })
     }
 
+    /// Pixels along one latent.
+    #[must_use]
+    pub fn factor(&self) -> usize {
+        self.part.config.factor()
+    }
+
     /// Takes more latents; returns the frames that can be decoded by now, `[frames, 3, height,
     /// width]` in pieces.
     ///

@@ -1,8 +1,11 @@
 //! A clip at several times its size: overlapping chunks of frames and tiles, whose estimates are
-//! blended at every step under one noise, so that finished samples never have to be.
+//! blended at every step under one noise, so that finished samples never have to be. Frames come out as
+//! they are finished: what is held at full size does not grow with the clip.
 //!
 //! # Source
 //! Blattmann et al. 2023, section 3.4.
+
+use std::ops::Range;
 
 use burn::tensor::Tensor;
 use serde::Serialize;
@@ -13,13 +16,14 @@ use super::edit::pictures;
 use super::picture::pixels_to_frame;
 use super::regions::{Blend, Cut, Region};
 use super::stage::StageModel;
-use super::stage_run::{RunSettings, Told, guided, noise_of};
+use super::stage_run::{RunSettings, Told, guided};
+use super::wavefront::{Wavefront, WavefrontSettings, WavefrontStep};
 use super::wishes::WishTokens;
-use crate::diffusion::NoiseLevel;
 use crate::diffusion::residual::with_residual;
+use crate::diffusion::{Guidance, NoiseLevel};
 use crate::error::{Error, Result};
 use crate::rng::{Draw, Stage as NoiseStage};
-use crate::sampler::{Progress, SampleNoise, SamplingState};
+use crate::sampler::{SampleNoise, SampleSeed};
 use crate::train::{Augmentation, LowResolution};
 
 /// How a clip is cut for the upsampler.
@@ -48,27 +52,32 @@ impl UpsampleSettings {
     }
 }
 
+/// Frames that neighbouring chunks share.
+const FRAME_OVERLAP: usize = 1;
 /// Pixels of the small clip that neighbouring tiles share.
 const TILE_OVERLAP: usize = 8;
 
-/// A run over a clip.
+/// A run over a clip; [`Upsampling::advance`] until it is over.
 #[derive(Debug)]
 pub(crate) struct Upsampling {
-    /// `[1, frames, 3, height, width]` in \[−1, 1\].
-    low: Tensor<5>,
-    augmentation: Augmentation,
-    tokens: WishTokens,
-    cut: Cut,
-    /// Entries of the result along one pixel of the small clip: 4 in pixels, 1 in latents.
-    ratio: usize,
-    settings: RunSettings,
-    state: SamplingState,
-    noise: SampleNoise,
-    result: Option<Tensor<5>>,
+    wavefront: Wavefront,
+    asked: Asked,
+}
+
+/// What a step of a run tells.
+#[derive(Debug)]
+pub(crate) enum UpsampleStep {
+    /// A window took a step: windows' steps so far, and in all.
+    Stepped(usize, usize),
+    /// The next frames are finished.
+    Frames(Vec<Frame>),
 }
 
 impl Upsampling {
-    /// A run over `low`.
+    /// A run over `low`, `[1, frames, 3, height, width]` in \[−1, 1\].
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a model that this is not the input of, or a sampler that cannot do it.
     pub(crate) fn new(
         stage: &StageModel,
         low: Tensor<5>,
@@ -85,119 +94,156 @@ impl Upsampling {
             )));
         }
         let ratio = upscale / factor;
-        let noise = noise_of(seed, NoiseStage::Upsampling);
         let run = RunSettings::of(stage);
-        let shape = [1, frames, stage.channels, h * ratio, w * ratio];
-        let initial = noise.tensor(Draw::Initial, shape, &stage.device)?;
+        let wavefront = WavefrontSettings {
+            plan: stage.levels(run.sampler, run.steps)?,
+            sampler: run.sampler,
+            seed,
+            stage: NoiseStage::Upsampling,
+            frames,
+            window: settings.chunk,
+            overlap: FRAME_OVERLAP,
+            shape: [stage.channels, h * ratio, w * ratio],
+        };
         let level = match stage.config.noise_augmentation {
             None => NoiseLevel::CLEAN,
             Some(timestep) => stage.preconditioning.schedule.level(timestep),
         };
-        let tile = |side: usize| settings.tile.map_or(side, |tile| tile.min(side));
         Ok(Self {
-            augmentation: Augmentation {
-                noise: noise.tensor(Draw::Augmentation, low.dims(), &stage.device)?,
-                levels: vec![level],
+            wavefront: Wavefront::new(wavefront, &stage.device)?,
+            asked: Asked {
+                low,
+                level,
+                tokens,
+                tile: settings.tile,
+                ratio,
+                seed,
+                guidance: run.guidance,
             },
-            cut: Cut {
-                size: [frames, h, w],
-                window: [settings.chunk.min(frames), tile(h), tile(w)],
-                overlap: [1, TILE_OVERLAP, TILE_OVERLAP],
-            },
-            state: SamplingState::new(
-                run.sampler.build(),
-                stage.levels(run.sampler, run.steps)?,
-                initial,
-            ),
-            settings: run,
-            low,
-            tokens,
-            ratio,
-            noise,
-            result: None,
         })
     }
 
     /// Takes a step; `None` when the run is over.
-    pub(crate) fn advance(&mut self, stage: &StageModel) -> Option<Result<Progress>> {
-        let asked = Asked {
-            low: &self.low,
-            augmentation: &self.augmentation,
-            tokens: &self.tokens,
-            cut: &self.cut,
-            ratio: self.ratio,
-            settings: &self.settings,
+    pub(crate) fn advance(&mut self, stage: &StageModel) -> Option<Result<UpsampleStep>> {
+        let asked = &self.asked;
+        let estimate = |span: &Range<usize>, x: Tensor<5>, level: NoiseLevel| {
+            asked.estimate(stage, span, (&x, level))
         };
-        let denoiser = |x: Tensor<5>, level: NoiseLevel| asked.estimate(stage, &x, level);
-        let progress = self.state.advance(&denoiser, &mut self.noise)?;
-        if let Ok(progress) = &progress {
-            self.result = Some(progress.latents());
+        let step = self.wavefront.advance(&estimate)?;
+        Some(step.and_then(|step| match step {
+            WavefrontStep::Evaluated => {
+                let (done, of) = self.wavefront.progress();
+                Ok(UpsampleStep::Stepped(done, of))
+            }
+            WavefrontStep::Finished(start, latents) => Ok(UpsampleStep::Frames(
+                self.asked.frames(stage, start, latents)?,
+            )),
+        }))
+    }
+}
+
+/// What every step is asked.
+#[derive(Debug)]
+struct Asked {
+    /// `[1, frames, 3, height, width]` in \[−1, 1\].
+    low: Tensor<5>,
+    /// How noisy the small clip is made.
+    level: NoiseLevel,
+    tokens: WishTokens,
+    /// Side of a tile in pixels of the small clip.
+    tile: Option<usize>,
+    /// Entries of the result along one pixel of the small clip: 4 in pixels, 1 in latents.
+    ratio: usize,
+    seed: u64,
+    guidance: Guidance,
+}
+
+impl Asked {
+    /// The clean estimate of a window of frames, from those of its tiles.
+    fn estimate(
+        &self,
+        stage: &StageModel,
+        span: &Range<usize>,
+        (x, level): (&Tensor<5>, NoiseLevel),
+    ) -> Result<Tensor<5>> {
+        let low = self.low(stage, span)?;
+        let [_, frames, _, h, w] = low.pixels.dims();
+        let cut = |ratio: usize| {
+            let tile = |side: usize| self.tile.map_or(side, |tile| tile.min(side)) * ratio;
+            Cut {
+                size: [frames, h * ratio, w * ratio],
+                window: [frames, tile(h), tile(w)],
+                overlap: [0, TILE_OVERLAP * ratio, TILE_OVERLAP * ratio],
+            }
+        };
+        let whole = cut(self.ratio);
+        let mut blend = Blend::new(x.dims(), &x.device());
+        for region in cut(1).regions() {
+            let large = region.scaled(self.ratio);
+            let part = large.of(x, 1);
+            let told = self.told(stage, &low, (&region, part.dims()));
+            let part = guided(stage, &told, &self.guidance, (part, level))?;
+            blend.add(&large, part, whole.weights(&large, &x.device()));
         }
-        Some(progress)
+        Ok(blend.finish())
     }
 
-    /// The result; that of a model in latents is decoded frame by frame.
-    pub(crate) fn frames(self, stage: &StageModel) -> Result<Vec<Frame>> {
-        let result = self
-            .result
-            .ok_or_else(|| Error::Input("a run of no steps makes nothing".into()))?;
+    /// Frames of the small clip, with their noise.
+    fn low(&self, stage: &StageModel, span: &Range<usize>) -> Result<LowResolution> {
+        let pixels = self.low.clone().narrow(1, span.start, span.len());
+        let noise = SampleNoise {
+            samples: vec![SampleSeed {
+                seed: self.seed,
+                first_frame: span.start as u64,
+            }],
+            stage: NoiseStage::Upsampling,
+        };
+        Ok(LowResolution {
+            augmentation: Augmentation {
+                noise: noise.tensor(Draw::Augmentation, pixels.dims(), &stage.device)?,
+                levels: vec![self.level],
+            },
+            pixels,
+        })
+    }
+
+    fn told(
+        &self,
+        stage: &StageModel,
+        low: &LowResolution,
+        (region, shape): (&Region, [usize; 5]),
+    ) -> Told {
+        let low = LowResolution {
+            pixels: region.of(&low.pixels, 1),
+            augmentation: Augmentation {
+                noise: region.of(&low.augmentation.noise, 1),
+                levels: low.augmentation.levels.clone(),
+            },
+        };
+        Told::words(&self.tokens, shape, &stage.device)
+            .map(|example| example.low = Some(low.clone()))
+    }
+
+    /// Finished frames, the first of which is number `start`; those of a model in latents are decoded
+    /// one by one.
+    fn frames(&self, stage: &StageModel, start: usize, result: Tensor<5>) -> Result<Vec<Frame>> {
+        let frames = result.dims()[1];
         let Some(part) = &stage.autoencoder else {
             let pixels = match stage.config.residual_scale {
-                Some(scale) => with_residual(result, self.low, scale),
+                Some(scale) => {
+                    let low = self.low.clone().narrow(1, start, frames);
+                    with_residual(result, low, scale)
+                }
                 None => result,
             };
             return pictures(vec![pixels.squeeze_dim(0)]);
         };
-        // Large frames are bytes as soon as they can be.
         let latents = result.cast(stage.dtype);
-        (0..latents.dims()[1])
+        (0..frames)
             .map(|frame| {
                 let pixels = decode_latents(part, &latents, (frame..frame + 1, frame..frame + 1))?;
                 pixels_to_frame(pixels.squeeze_dim(0), 0)
             })
             .collect()
-    }
-}
-
-/// What every step is asked.
-struct Asked<'a> {
-    low: &'a Tensor<5>,
-    augmentation: &'a Augmentation,
-    tokens: &'a WishTokens,
-    cut: &'a Cut,
-    ratio: usize,
-    settings: &'a RunSettings,
-}
-
-impl Asked<'_> {
-    /// The clean estimate of the whole clip, from those of its parts.
-    fn estimate(&self, stage: &StageModel, x: &Tensor<5>, level: NoiseLevel) -> Result<Tensor<5>> {
-        let mut blend = Blend::new(x.dims(), &x.device());
-        let whole = Cut {
-            size: [self.cut.size[0], x.dims()[3], x.dims()[4]],
-            window: self.cut.window,
-            overlap: [1, TILE_OVERLAP * self.ratio, TILE_OVERLAP * self.ratio],
-        };
-        for region in self.cut.regions() {
-            let large = region.scaled(self.ratio);
-            let part = large.of(x, 1);
-            let told = self.told(stage, &region, part.dims());
-            let part = guided(stage, &told, &self.settings.guidance, (part, level))?;
-            let weights = whole.weights(&large, &x.device());
-            blend.add(&large, part, weights);
-        }
-        Ok(blend.finish())
-    }
-
-    fn told(&self, stage: &StageModel, region: &Region, shape: [usize; 5]) -> Told {
-        let low = LowResolution {
-            pixels: region.of(self.low, 1),
-            augmentation: Augmentation {
-                noise: region.of(&self.augmentation.noise, 1),
-                levels: self.augmentation.levels.clone(),
-            },
-        };
-        Told::words(self.tokens, shape, &stage.device)
-            .map(|example| example.low = Some(low.clone()))
     }
 }

@@ -77,6 +77,21 @@ impl SamplingState {
         &self.plan
     }
 
+    /// The latents before the next step, `x0 + sigma·noise`; `None` after an error.
+    pub(crate) fn x(&self) -> Option<&Tensor<5>> {
+        self.x.as_ref()
+    }
+
+    /// The next step; `None` at the end.
+    pub(crate) fn next_step(&self) -> Option<Step> {
+        self.plan.step(self.next)
+    }
+
+    /// Steps that were taken.
+    pub(crate) fn steps_taken(&self) -> usize {
+        self.next
+    }
+
     /// Takes the next step; `None` when there is none, or after an error.
     ///
     /// # Errors
@@ -86,7 +101,7 @@ impl SamplingState {
         denoiser: &dyn Denoiser,
         noise: &mut dyn StepNoise,
     ) -> Option<Result<Progress>> {
-        let step = self.plan.step(self.next)?;
+        let step = self.next_step()?;
         let x = self.x.take()?;
         self.next += 1;
         let progress = self.step(denoiser, x, step, noise);
