@@ -121,14 +121,7 @@ pub fn adversarial_pass(
     (stage, config): (AdversarialStage, &AdversarialConfig),
     (dtype, share, playing): (DType, f64, bool),
 ) -> Result<Pass> {
-    // What the pass does not run must not be read through a cast: the cast would hang on a parameter that
-    // lives on, where no backward pass comes by to clear it away, step after step.
-    let made_by = Networks {
-        discriminator: None,
-        perceptual: None,
-        ..networks.clone()
-    };
-    let working = made_by.working(dtype);
+    let working = networks.working(dtype);
     let frames = clips.pixels.dims()[1];
     let made = make(&working, &clips, stage, config)?;
     let truth = fold_frames(clips.pixels.without_autodiff());

@@ -220,7 +220,7 @@ impl ModuleMapper for Update<'_> {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let name = self.path.name();
         let Some(gradient) = self.gradients.remove(&name) else {
-            return param;
+            return param.map(fresh_leaf);
         };
         let step = self.settings(&name);
         let ema = self.config.ema;
@@ -239,6 +239,16 @@ impl ModuleMapper for Update<'_> {
             slot.average = average.map(|ema| ema.average);
             values.autodiff().require_grad()
         })
+    }
+}
+
+/// The same values as a new leaf, where they learn. What a pass did not use has a cast of its own on the
+/// old one all the same, where no backward pass comes by to clear it away: on a leaf that lives on, they
+/// would gather step by step.
+fn fresh_leaf<const D: usize>(values: Tensor<D>) -> Tensor<D> {
+    match values.is_require_grad() {
+        true => values.without_autodiff().autodiff().require_grad(),
+        false => values,
     }
 }
 
