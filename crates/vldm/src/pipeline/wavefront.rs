@@ -65,6 +65,7 @@ struct Strip {
 
 /// What happened in a run.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one of them at a time")]
 pub(crate) enum WavefrontStep {
     /// A window was looked at.
     Evaluated,

@@ -62,8 +62,8 @@ pub(super) fn remove_prompts(folder: &Path) -> Result<()> {
     let is_prompts = |line: &Line| matches!(line, Line::Prompts { .. });
     let (prompts, others): (Vec<Line>, Vec<Line>) = lines.into_iter().partition(is_prompts);
     index::rewrite(folder, &others)?;
-    let files = prompts.iter().filter_map(Line::file);
-    files.map(|file| remove(&folder.join(&file.name))).collect()
+    let mut files = prompts.iter().filter_map(Line::file);
+    files.try_for_each(|file| remove(&folder.join(&file.name)))
 }
 
 /// What was being written when an earlier run was killed.
