@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use vldm::pipeline::StackDescription;
-use vldm::preset::Preset;
+use vldm::preset::{Preset, Stage};
 use vldm::{Error, Result};
 
 /// The model that is used where none is named.
@@ -49,6 +49,13 @@ pub(crate) fn or_model(model: Option<&Path>) -> Result<StackDescription> {
         Some(stack) => Ok(stack),
         None => StackDescription::of_model(&model),
     }
+}
+
+/// The stack with other numbers of steps in some of its stages.
+pub(crate) fn with_steps(stack: StackDescription, each: &[(Stage, usize)]) -> StackDescription {
+    each.iter().fold(stack, |stack, (stage, steps)| {
+        stack.with_steps(*stage, *steps)
+    })
 }
 
 /// The model named, or the one that ships with the program: here, or above the program.

@@ -122,10 +122,7 @@ impl DriveArgs {
         let stack = stack::needed(self.model.as_deref())?;
         stack.needed(Stage::Prediction)?;
         stack.needed(Stage::Interpolation)?;
-        let each = self.stage_steps.iter();
-        let stack = each.fold(stack, |stack, (stage, steps)| {
-            stack.with_steps(*stage, *steps)
-        });
+        let stack = stack::with_steps(stack, &self.stage_steps);
         Ok(match self.guidance_scale {
             Some(scale) => stack.with_guidance(Stage::Prediction, Guidance::Context { scale }),
             None => stack,

@@ -13,7 +13,7 @@ use crate::interrupt::Interrupt;
 use crate::output::Outputs;
 use crate::plan_table::{costs, table};
 use crate::progress::Bar;
-use crate::stack::{find, model_path};
+use crate::stack::{find, model_path, with_steps};
 use crate::terminal::{complain, say};
 
 /// The stack to run as a whole; `None` where the model is a single one, or what is asked for takes one
@@ -34,14 +34,7 @@ pub(super) fn stack(args: &GenerateArgs) -> anyhow::Result<Option<StackDescripti
     let path = model_path(args.model.as_deref())?;
     Ok(find(&path)?
         .filter(more)
-        .map(|stack| with_steps(args, stack)))
-}
-
-fn with_steps(args: &GenerateArgs, stack: StackDescription) -> StackDescription {
-    let each = args.stage_steps.iter();
-    each.fold(stack, |stack, (stage, steps)| {
-        stack.with_steps(*stage, *steps)
-    })
+        .map(|stack| with_steps(stack, &args.stage_steps)))
 }
 
 /// Plans, checks, runs, writes.

@@ -140,6 +140,11 @@ impl StackConfig {
 }
 
 impl StageConfig {
+    /// How many times larger an upsampler's result is: 4, as the paper's, unless the file says otherwise.
+    pub(crate) fn upscaling(&self) -> usize {
+        self.upscale.unwrap_or(4)
+    }
+
     fn validate(&self) -> Result<()> {
         for path in [Some(&self.model), self.temporal.as_ref()]
             .into_iter()

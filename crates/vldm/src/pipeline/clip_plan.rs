@@ -93,7 +93,7 @@ impl ClipPlan {
         check_wishes(request, key)?;
         let frames = Frames::of(stack, request, last)?;
         let upscale = match last {
-            LastStage::Upsampler => stack.needed(Stage::Upsampler)?.config.upscale.unwrap_or(4),
+            LastStage::Upsampler => stack.needed(Stage::Upsampler)?.config.upscaling(),
             _ => 1,
         };
         let base_size = base_size(key, request, upscale)?;

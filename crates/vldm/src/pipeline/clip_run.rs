@@ -8,12 +8,12 @@ use vldm_media::{Clip, Frame};
 
 use super::clip_plan::{ClipPlan, LastStage};
 use super::decode::{DecodeChunks, decode_latents};
-use super::edit::pictures;
+use super::edit::{EditProgress, pictures};
 use super::passes::{PassStep, Passes};
 use super::stack::{StackDescription, StageLoader};
 use super::stage::StageModel;
 use super::stage_run::{RunSettings, StageRun, Told, noise_of};
-use super::upsample::{UpsampleStep, Upsampling};
+use super::upsample::Upsampling;
 use crate::error::Result;
 use crate::model::VideoAutoencoder;
 use crate::preset::Stage;
@@ -318,11 +318,11 @@ impl<'s> ClipRun<'s> {
     fn upsample(&mut self, mut state: Box<Upsample>) -> Result<(ClipProgress, Phase)> {
         while let Some(step) = state.run.advance(&state.stage) {
             match step? {
-                UpsampleStep::Stepped(done, of) => {
+                EditProgress::Stepped { done, of } => {
                     let progress = self.stepped(Stage::Upsampler, done, of);
                     return Ok((progress, Phase::Upsample(state)));
                 }
-                UpsampleStep::Frames(frames) => state.frames.extend(frames),
+                EditProgress::Frames(frames) => state.frames.extend(frames),
             }
         }
         let Upsample {

@@ -9,7 +9,7 @@ use super::picture::{frame_to_pixels, pixels_to_frame};
 use super::stack::{StackDescription, StageLoader};
 use super::stage::StageModel;
 use super::stream_decoder::StreamDecoder;
-use super::upsample::{UpsampleSettings, UpsampleStep, Upsampling};
+use super::upsample::{UpsampleSettings, Upsampling};
 use super::wishes::{WishTokens, Wishes};
 use crate::error::{Error, Result};
 use crate::model::VideoAutoencoder;
@@ -226,7 +226,7 @@ impl UpsampleRun {
     /// How many times larger the result is.
     #[must_use]
     pub fn upscale(&self) -> usize {
-        self.stage.config.upscale.unwrap_or(4)
+        self.stage.config.upscaling()
     }
 }
 
@@ -239,10 +239,7 @@ impl Iterator for UpsampleRun {
         }
         let step = self.run.advance(&self.stage)?;
         self.over = step.is_err();
-        Some(step.map(|step| match step {
-            UpsampleStep::Stepped(done, of) => EditProgress::Stepped { done, of },
-            UpsampleStep::Frames(frames) => EditProgress::Frames(frames),
-        }))
+        Some(step)
     }
 }
 

@@ -19,7 +19,7 @@ use super::wishes::{WishTokens, Wishes};
 use crate::error::{Error, Result};
 use crate::preset::Stage;
 use crate::rng::Stage as NoiseStage;
-use crate::sampler::{SampleNoise, SampleSeed};
+use crate::sampler::SampleNoise;
 
 /// Frames that later segments are given.
 pub(super) const GIVEN: usize = 2;
@@ -188,13 +188,8 @@ impl Rollout {
             &mask,
             &settings.guidance,
         );
-        let noise = SampleNoise {
-            samples: vec![SampleSeed {
-                seed: self.request.seed,
-                first_frame: self.first_given(given),
-            }],
-            stage: NoiseStage::Prediction,
-        };
+        let first_frame = self.first_given(given);
+        let noise = SampleNoise::from_frame(self.request.seed, first_frame, NoiseStage::Prediction);
         Ok(Phase::Predict {
             run: Box::new(StageRun::new(&self.prediction, told, &settings, noise)?),
             given,

@@ -12,7 +12,7 @@ use serde::Serialize;
 use vldm_media::Frame;
 
 use super::decode::decode_latents;
-use super::edit::pictures;
+use super::edit::{EditProgress, pictures};
 use super::picture::pixels_to_frame;
 use super::regions::{Blend, Cut, Region};
 use super::stage::StageModel;
@@ -23,7 +23,7 @@ use crate::diffusion::residual::with_residual;
 use crate::diffusion::{Guidance, NoiseLevel};
 use crate::error::{Error, Result};
 use crate::rng::{Draw, Stage as NoiseStage};
-use crate::sampler::{SampleNoise, SampleSeed};
+use crate::sampler::SampleNoise;
 use crate::train::{Augmentation, LowResolution};
 
 /// How a clip is cut for the upsampler.
@@ -64,15 +64,6 @@ pub(crate) struct Upsampling {
     asked: Asked,
 }
 
-/// What a step of a run tells.
-#[derive(Debug)]
-pub(crate) enum UpsampleStep {
-    /// A window took a step: windows' steps so far, and in all.
-    Stepped(usize, usize),
-    /// The next frames are finished.
-    Frames(Vec<Frame>),
-}
-
 impl Upsampling {
     /// A run over `low`, `[1, frames, 3, height, width]` in \[−1, 1\].
     ///
@@ -86,7 +77,7 @@ impl Upsampling {
     ) -> Result<Self> {
         let [_, frames, channels, h, w] = low.dims();
         let factor = stage.autoencoder.as_ref().map_or(1, |a| a.config.factor());
-        let upscale = stage.config.upscale.unwrap_or(4);
+        let upscale = stage.config.upscaling();
         if channels != 3 || !upscale.is_multiple_of(factor) {
             return Err(Error::Config(format!(
                 "the upsampler makes pictures {upscale} times as large of latents {factor} times as \
@@ -124,7 +115,7 @@ impl Upsampling {
     }
 
     /// Takes a step; `None` when the run is over.
-    pub(crate) fn advance(&mut self, stage: &StageModel) -> Option<Result<UpsampleStep>> {
+    pub(crate) fn advance(&mut self, stage: &StageModel) -> Option<Result<EditProgress>> {
         let asked = &self.asked;
         let estimate = |span: &Range<usize>, x: Tensor<5>, level: NoiseLevel| {
             asked.estimate(stage, span, (&x, level))
@@ -133,9 +124,9 @@ impl Upsampling {
         Some(step.and_then(|step| match step {
             WavefrontStep::Evaluated => {
                 let (done, of) = self.wavefront.progress();
-                Ok(UpsampleStep::Stepped(done, of))
+                Ok(EditProgress::Stepped { done, of })
             }
-            WavefrontStep::Finished(start, latents) => Ok(UpsampleStep::Frames(
+            WavefrontStep::Finished(start, latents) => Ok(EditProgress::Frames(
                 self.asked.frames(stage, start, latents)?,
             )),
         }))
@@ -191,13 +182,8 @@ impl Asked {
     /// Frames of the small clip, with their noise.
     fn low(&self, stage: &StageModel, span: &Range<usize>) -> Result<LowResolution> {
         let pixels = self.low.clone().narrow(1, span.start, span.len());
-        let noise = SampleNoise {
-            samples: vec![SampleSeed {
-                seed: self.seed,
-                first_frame: span.start as u64,
-            }],
-            stage: NoiseStage::Upsampling,
-        };
+        let first_frame = span.start as u64;
+        let noise = SampleNoise::from_frame(self.seed, first_frame, NoiseStage::Upsampling);
         Ok(LowResolution {
             augmentation: Augmentation {
                 noise: noise.tensor(Draw::Augmentation, pixels.dims(), &stage.device)?,

@@ -15,7 +15,7 @@ use super::regions::{Blend, Cut, Region, spans};
 use crate::diffusion::{NoiseLevel, StepPlan};
 use crate::error::{Error, Result};
 use crate::rng::{Draw, Stage as NoiseStage};
-use crate::sampler::{SampleNoise, SampleSeed, SamplerConfig, SamplingState};
+use crate::sampler::{SampleNoise, SamplerConfig, SamplingState};
 
 /// What is sampled, and how.
 #[derive(Debug)]
@@ -163,13 +163,7 @@ impl Wavefront {
     fn new_strip(&self, index: usize) -> Result<Strip> {
         let settings = &self.settings;
         let frames = self.frames_of(index);
-        let noise = SampleNoise {
-            samples: vec![SampleSeed {
-                seed: settings.seed,
-                first_frame: frames.start as u64,
-            }],
-            stage: settings.stage,
-        };
+        let noise = SampleNoise::from_frame(settings.seed, frames.start as u64, settings.stage);
         let [channels, height, width] = settings.shape;
         let shape = [1, frames.len(), channels, height, width];
         let initial = noise.tensor(Draw::Initial, shape, &self.device)?;

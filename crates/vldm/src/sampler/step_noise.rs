@@ -41,11 +41,14 @@ impl SampleNoise {
     /// One sample that starts at frame 0.
     #[must_use]
     pub fn single(seed: u64, stage: Stage) -> Self {
+        Self::from_frame(seed, 0, stage)
+    }
+
+    /// One sample that starts at a frame of its whole video.
+    #[must_use]
+    pub fn from_frame(seed: u64, first_frame: u64, stage: Stage) -> Self {
         Self {
-            samples: vec![SampleSeed {
-                seed,
-                first_frame: 0,
-            }],
+            samples: vec![SampleSeed { seed, first_frame }],
             stage,
         }
     }
