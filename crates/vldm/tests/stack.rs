@@ -2,7 +2,7 @@
 
 use burn::tensor::{DType, Device, Tensor};
 use vldm::conditioning::boxes::ObjectBox;
-use vldm::model::LoadSettings;
+use vldm::model::{LoadSettings, ModelDescription};
 use vldm::pipeline::{
     ClipPlan, ClipProgress, ClipRun, FinishedClip, GenerateRequest, Generation, GivenTensors,
     LastStage, Plan, Progress, Rollout, RolloutFolder, RolloutPlan, RolloutProgress,
@@ -107,6 +107,40 @@ fn the_upsampler_enlarges_what_was_decoded() {
         (clip.num_frames(), clip.width(), clip.height()),
         (3, 128, 128)
     );
+}
+
+/// Weights of a stack's key-frame model from another seed, or the same.
+fn personal(preset: &str, seed: u64) -> ModelDescription {
+    let preset = Preset::load(preset).expect("a preset");
+    ModelDescription::from_preset(&preset, seed).expect("a model")
+}
+
+#[test]
+fn a_personal_model_of_the_same_weights_changes_nothing() {
+    let plain = stack("tiny-stack-text-to-video");
+    let same = personal("tiny-sd21-video", 3);
+    let same = plain.clone().with_personal(&same).expect("it fits");
+    let latents = |stack| values(&run(stack, &request(3), LastStage::KeyFrames)[0].latents);
+    assert_eq!(latents(&same), latents(&plain));
+}
+
+#[test]
+fn a_personal_model_changes_pictures_and_must_fit() {
+    let plain = stack("tiny-stack-text-to-video");
+    let other = personal("tiny-sd21", 9);
+    let personal_stack = plain.clone().with_personal(&other).expect("it fits");
+    let latents = |stack| values(&run(stack, &request(3), LastStage::KeyFrames)[0].latents);
+    assert_ne!(latents(&personal_stack), latents(&plain));
+    let error = plain
+        .with_personal(&personal("tiny-driving", 9))
+        .expect_err("it reads no text");
+    assert!(error.to_string().contains("cannot stand in"), "{error}");
+    let unpaired = GenerateRequest {
+        prompt: Some("a (sks car".into()),
+        ..request(3)
+    };
+    let error = ClipPlan::new(&personal_stack, &unpaired, (None, 4)).expect_err("half a pair");
+    assert!(error.to_string().contains("other half"), "{error}");
 }
 
 fn rollout_request() -> RolloutRequest {

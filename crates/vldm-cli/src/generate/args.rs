@@ -28,12 +28,19 @@ pub(crate) struct GenerateArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) image: Option<PathBuf>,
 
-    /// A model's folder or .safetensors file [default: assets/default, here or above the program].
+    /// A model's folder or .safetensors file, or a training run, of which the latest checkpoint is taken
+    /// [default: assets/default, here or above the program].
     #[arg(long, value_name = "PATH")]
     pub(crate) model: Option<PathBuf>,
 
     #[command(flatten)]
     pub(crate) weights: WeightsArgs,
+
+    /// A model that learnt a subject from pictures (`vldm train dreambooth`), or its run: it paints the
+    /// pictures, the other model moves them. The subject's word stands in parentheses, "a (sks) car":
+    /// layers over time do not read it.
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["image", "lora"])]
+    pub(crate) personal: Option<PathBuf>,
 
     /// Where to write: .mp4, .gif, .png, .jpg, or a folder for numbered PNG frames [default:
     /// vldm-SEED.mp4, or .png for a single frame]. Several samples become NAME-0, NAME-1, …

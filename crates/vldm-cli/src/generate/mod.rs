@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 use vldm::checkpoint::Weights;
-use vldm::model::ModelDescription;
+use vldm::model::{LoadSettings, ModelDescription};
 use vldm::pipeline::{GenerateRequest, Generation, GivenTensors, Plan};
 use vldm_media::Info;
 
@@ -60,6 +60,9 @@ pub(crate) fn run(args: &GenerateArgs, verbose: bool) -> anyhow::Result<()> {
             false => say(report::as_table(&job)),
         };
     }
+    let personal = args.personal.as_ref();
+    let personal = personal.map(|path| ModelDescription::open(path, None));
+    let personal = personal.transpose()?;
     let metadata = like::metadata(args, &job.outputs, &job.plan.wishes.each)?;
     let interrupt = Interrupt::listen()?;
     let picture = args
@@ -75,7 +78,15 @@ pub(crate) fn run(args: &GenerateArgs, verbose: bool) -> anyhow::Result<()> {
     let dtype = args.compute.dtype();
     let model = args.weights.load(description, (device, dtype), verbose)?;
     interrupt.check()?;
-    let generation = Generation::new(&model, job.plan.clone(), picture, given)?;
+    let mut generation = Generation::new(&model, job.plan.clone(), picture, given)?;
+    if let Some(personal) = personal {
+        let settings = LoadSettings {
+            device: model.device.clone(),
+            dtype,
+            temporal: None,
+        };
+        generation = generation.with_personal(&personal.load(&settings)?)?;
+    }
     for warning in &generation.warnings {
         complain("warning", warning);
     }
@@ -124,6 +135,7 @@ fn metadata(args: &GenerateArgs, job: &Job, sample: usize, seed: u64) -> serde_j
         "kind": job.kind,
         "temporal": job.temporal,
         "lora": args.weights.lora,
+        "personal": args.personal,
         "image": args.image,
         "initial_latents": args.initial_latents,
         "device": args.compute.device.to_string(),

@@ -1,6 +1,7 @@
 //! The whole way through a stack: key frames, interpolation, decoder, upsampler.
 
 use serde_json::{Value, json};
+use vldm::model::ModelDescription;
 use vldm::pipeline::{
     ClipPlan, ClipProgress, ClipRun, FinishedClip, GenerateRequest, LastStage, StackDescription,
 };
@@ -32,9 +33,14 @@ pub(super) fn stack(args: &GenerateArgs) -> anyhow::Result<Option<StackDescripti
             .any(|stage| stack.stage(stage).is_some())
     };
     let path = model_path(args.model.as_deref())?;
-    Ok(find(&path)?
-        .filter(more)
-        .map(|stack| with_steps(stack, &args.stage_steps)))
+    let Some(stack) = find(&path)?.filter(more) else {
+        return Ok(None);
+    };
+    let stack = with_steps(stack, &args.stage_steps);
+    Ok(Some(match &args.personal {
+        None => stack,
+        Some(personal) => stack.with_personal(&ModelDescription::open(personal, None)?)?,
+    }))
 }
 
 /// Plans, checks, runs, writes.
@@ -180,6 +186,7 @@ impl<'a> Consumer<'a> {
             "seed": clip.seed,
             "sample": clip.index,
             "model": self.stack.path,
+            "personal": self.args.personal,
             "device": self.args.compute.device.to_string(),
             "dtype": self.args.compute.dtype().name(),
             "settings": plan,

@@ -91,6 +91,35 @@ fn text_to_video_goes_the_whole_way() {
         "{}",
         plan.stdout
     );
+    a_personal_model_takes_part(folder.path());
+}
+
+/// The same stack with a subject's model: clips, and pictures of its image model alone.
+fn a_personal_model_takes_part(folder: &Path) {
+    ok(program(folder).args(["model", "convert", &preset("tiny-sd21"), "subject"]));
+    let generate = |model: &str, prompt: &str, output: &str| {
+        let model = ["--model", model, "--personal", "subject"];
+        ran(program(folder)
+            .args(["generate", "-p", prompt, "-o", output, "--steps", "1"])
+            .args(["--width", "64", "--height", "64"])
+            .args(["--until", "key-frames", "--frames", "3"])
+            .args(model))
+    };
+    let made = generate("stack", "a (sks) car", "s.mp4");
+    assert_eq!(made.status, 0, "{}", made.stderr);
+    let settings = std::fs::read_to_string(folder.join("s.json")).expect("written");
+    assert!(settings.contains("\"personal\": \"subject\""), "{settings}");
+    for (model, prompt, expected) in [
+        ("stack", "a (sks car", "other half"),
+        ("key_frames", "a (sks car", "other half"),
+    ] {
+        let refused = generate(model, prompt, "x.mp4");
+        assert_ne!(refused.status, 0);
+        assert!(refused.stderr.contains(expected), "{}", refused.stderr);
+    }
+    assert!(!folder.join("x.mp4").exists());
+    let made = generate("key_frames", "a (sks) car", "k.mp4");
+    assert_eq!(made.status, 0, "{}", made.stderr);
 }
 
 #[test]

@@ -115,16 +115,14 @@ struct Assembly<'a> {
 }
 
 impl Assembly<'_> {
-    /// The model at a path, or the latest checkpoint of a run.
     fn open(&self, stage: Stage) -> Result<Model> {
         let path = &self.models[&stage];
-        let latest = crate::train::latest_model(path)?;
         let settings = LoadSettings {
             device: Device::flex(),
             dtype: DType::F32,
             temporal: None,
         };
-        ModelDescription::open(latest.unwrap_or_else(|| path.clone()), None)?.load(&settings)
+        ModelDescription::open(path, None)?.load(&settings)
     }
 
     /// Writes the image model with the decoder's autoencoder and the interpolation's frame rates.

@@ -36,6 +36,7 @@ use crate::preset::Preset;
 use crate::text::{
     ClipTextConfig, ClipTextEncoder, ClipVisionConfig, ClipVisionEncoder, Tokenizer,
 };
+use crate::train::latest_model;
 use crate::unet::{TemporalConfig, TemporalLayers, UNet, UNetConfig};
 
 /// What a model on disk is made of, without its weights.
@@ -172,7 +173,8 @@ pub struct VideoAutoencoder {
 }
 
 impl ModelDescription {
-    /// Reads what a model is made of: configurations, or the names and shapes in a single file.
+    /// Reads what a model is made of: configurations, or the names and shapes in a single file. Of a
+    /// training run that is its latest checkpoint.
     ///
     /// `parameterization` overrides what the model says it predicts, and must be given for single
     /// files that cannot tell (Stable Diffusion 2.x).
@@ -184,7 +186,9 @@ impl ModelDescription {
         path: impl Into<PathBuf>,
         parameterization: Option<Parameterization>,
     ) -> Result<Self> {
-        let mut description = open::open(path.into(), parameterization)?;
+        let path = path.into();
+        let path = latest_model(&path)?.unwrap_or(path);
+        let mut description = open::open(path, parameterization)?;
         if let (Some(noise), Some(parameterization)) = (&mut description.noise, parameterization) {
             noise.parameterization = parameterization;
         }

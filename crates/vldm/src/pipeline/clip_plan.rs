@@ -249,10 +249,12 @@ impl StageDescription {
 
 fn check_wishes(request: &GenerateRequest, stage: &StageDescription) -> Result<()> {
     let wishes = request.wishes();
-    wishes
-        .as_slice()
-        .iter()
-        .try_for_each(|wishes| wishes.check_for_clip(&stage.model))
+    wishes.as_slice().iter().try_for_each(|wishes| {
+        if stage.personal.is_some() {
+            wishes.impersonal()?;
+        }
+        wishes.check_for_clip(&stage.model)
+    })
 }
 
 /// As far as the stack goes, or as was asked.

@@ -14,6 +14,7 @@ use super::stack::{StackDescription, StageLoader};
 use super::stage::StageModel;
 use super::stage_run::{RunSettings, StageRun, Told, noise_of};
 use super::upsample::Upsampling;
+use super::wishes::Wishes;
 use crate::error::Result;
 use crate::model::VideoAutoencoder;
 use crate::preset::Stage;
@@ -159,6 +160,15 @@ impl<'s> ClipRun<'s> {
         self.loader.load(self.stack.needed(stage)?)
     }
 
+    /// What the stages after the key frames are told.
+    fn impersonal_wishes(&self) -> Result<Wishes> {
+        let wishes = self.plan.wishes.of(self.clip);
+        match self.stack.is_personal() {
+            true => wishes.impersonal(),
+            false => Ok(wishes.clone()),
+        }
+    }
+
     fn began(&self, stage: Stage, model: &StageModel) -> ClipProgress {
         let said_before = self.clip > 0 && self.plan.wishes.each.is_empty();
         ClipProgress::Began {
@@ -219,7 +229,7 @@ impl<'s> ClipRun<'s> {
         let needed = (self.plan.frames - 1).div_ceil(self.plan.stride()) + 1;
         let latents = latents.narrow(1, 0, needed.max(2).min(self.plan.key_frames));
         let stage = self.load(Stage::Interpolation)?;
-        let tokens = self.plan.wishes.of(self.clip).encode(&stage)?;
+        let tokens = self.impersonal_wishes()?.encode(&stage)?;
         let regimes = (0..self.plan.interpolations).collect();
         let which = (regimes, self.seed(), 0);
         let passes = Passes::new(&stage, latents, tokens, which)?;
@@ -301,7 +311,7 @@ impl<'s> ClipRun<'s> {
         pixels: Tensor<4>,
     ) -> Result<(ClipProgress, Phase)> {
         let stage = self.load(Stage::Upsampler)?;
-        let wishes = self.plan.wishes.of(self.clip).known_to(&stage);
+        let wishes = self.impersonal_wishes()?.known_to(&stage);
         let tokens = wishes.encode(&stage)?;
         let low = pixels.unsqueeze_dim(0);
         let run = Upsampling::new(&stage, low, tokens, (self.seed(), self.plan.upsample))?;

@@ -160,6 +160,24 @@ impl<'m> Generation<'m> {
         })
     }
 
+    /// The same with the spatial layers and words of a personal model.
+    ///
+    /// # Source
+    /// Blattmann et al. 2023, appendix H.3.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when the model cannot stand in for this one, or a prompt's parentheses do not
+    /// pair.
+    pub fn with_personal(mut self, personal: &Model) -> Result<Self> {
+        let runner = &mut self.runner;
+        let stage = StageModel::new(runner.model, &StageConfig::default())?;
+        let mut stage = stage.with_personal(personal, &runner.model.description)?;
+        stage.networks.temporal = runner.stage.networks.temporal.take();
+        self.warnings = runner.plan.wishes.of(0).warnings(&stage);
+        runner.stage = stage;
+        Ok(self)
+    }
+
     fn advance(&mut self, state: State) -> Result<Option<(Progress, State)>> {
         match state {
             State::Over => Ok(None),

@@ -10,7 +10,7 @@ use super::inputs::GivenTensors;
 use super::picture::frame_to_pixels;
 use super::plan::Plan;
 use super::stage_run::Told;
-use super::wishes::WishTokens;
+use super::wishes::{ReadTokens, WishTokens};
 use crate::conditioning::clip_image::clip_image;
 use crate::error::{Error, Result};
 use crate::model::Model;
@@ -55,9 +55,13 @@ impl PictureCondition {
     /// - `shape`: that of the clip's latents, `[1, frames, channels, height, width]`
     pub(crate) fn told(self, shape: [usize; 5]) -> Told {
         let blank = self.latents.zeros_like();
+        let read = |tokens| ReadTokens {
+            spatial: Some(tokens),
+            temporal: None,
+        };
         let tokens = WishTokens {
-            unconditional: Some(self.tokens.zeros_like()),
-            wanted: Some(self.tokens),
+            unconditional: read(self.tokens.zeros_like()),
+            wanted: read(self.tokens),
         };
         let mut told = Told::words(&tokens, shape, &self.latents.device())
             .map(|told| told.scalars = Some(self.scalars.clone()));

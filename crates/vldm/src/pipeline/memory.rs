@@ -54,7 +54,7 @@ impl StageMemory {
         let unet = description.model.unet.as_ref();
         Self {
             stage,
-            weights: description.model.weight_bytes(bytes),
+            weights: description.weight_bytes(bytes),
             activations: unet.map_or(0, |unet| {
                 unet_activations(
                     &unet.config,

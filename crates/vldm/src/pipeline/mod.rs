@@ -15,6 +15,7 @@ mod inputs;
 mod interpolate;
 mod memory;
 mod passes;
+mod personal;
 mod picture;
 mod plan;
 mod regions;

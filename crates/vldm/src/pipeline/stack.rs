@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, Device};
 
+use super::personal;
 use super::stage::StageModel;
 use crate::diffusion::Guidance;
 use crate::error::{Error, Result};
@@ -29,6 +30,8 @@ pub struct StackDescription {
 pub struct StageDescription {
     /// The model that serves it.
     pub model: ModelDescription,
+    /// A personal model, whose spatial layers and words take the place of that model's.
+    pub personal: Option<ModelDescription>,
     /// What it is run with; paths are whole.
     pub config: StageConfig,
 }
@@ -52,7 +55,7 @@ impl StackDescription {
             };
             check_there(stage, &config)?;
             let model = ModelDescription::open(&config.model, None)?;
-            stages.insert(stage, StageDescription { model, config });
+            stages.insert(stage, StageDescription::new(model, config));
         }
         Ok(Some(Self {
             path: folder.to_owned(),
@@ -74,7 +77,7 @@ impl StackDescription {
         Ok(Self {
             path: path.to_owned(),
             note: None,
-            stages: BTreeMap::from([(Stage::Image, StageDescription { model, config })]),
+            stages: BTreeMap::from([(Stage::Image, StageDescription::new(model, config))]),
         })
     }
 
@@ -92,17 +95,39 @@ impl StackDescription {
         let mut stages = BTreeMap::new();
         for stage in &preset.stages {
             let model = Preset::load(&stage.preset)?;
-            let description = StageDescription {
-                model: ModelDescription::from_preset(&model, seed)?,
-                config: usual(&model),
-            };
-            stages.insert(stage.stage, description);
+            let config = usual(&model);
+            let model = ModelDescription::from_preset(&model, seed)?;
+            stages.insert(stage.stage, StageDescription::new(model, config));
         }
         Ok(Self {
             path: PathBuf::from(&preset.name),
             note: Some("this stack has random weights: its output means nothing".into()),
             stages,
         })
+    }
+
+    /// The same with a personal model's subject in pictures and key frames. Everything else, layers
+    /// over time among it, stays.
+    ///
+    /// # Source
+    /// Blattmann et al. 2023, appendix H.3.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when the model cannot stand in for the stack's.
+    pub fn with_personal(mut self, personal: &ModelDescription) -> Result<Self> {
+        for stage in [Stage::Image, Stage::KeyFrames] {
+            if let Some(description) = self.stages.get_mut(&stage) {
+                personal::check(personal, &description.model)?;
+                description.personal = Some(personal.clone());
+            }
+        }
+        Ok(self)
+    }
+
+    /// Whether a personal model makes the pictures.
+    pub(crate) fn is_personal(&self) -> bool {
+        let mut stages = self.stages.values();
+        stages.any(|description| description.personal.is_some())
     }
 
     /// The same with another number of sampling steps in a stage, if the stack has it.
@@ -161,6 +186,23 @@ impl StackDescription {
                 there.join(", ")
             ))
         })
+    }
+}
+
+impl StageDescription {
+    fn new(model: ModelDescription, config: StageConfig) -> Self {
+        Self {
+            model,
+            personal: None,
+            config,
+        }
+    }
+
+    /// Bytes of all parameters that are read for the stage, at so many for each.
+    pub(crate) fn weight_bytes(&self, bytes_per_value: u64) -> u64 {
+        let models = [Some(&self.model), self.personal.as_ref()];
+        let bytes = models.into_iter().flatten();
+        bytes.map(|model| model.weight_bytes(bytes_per_value)).sum()
     }
 }
 
@@ -247,7 +289,7 @@ impl StageLoader {
             description.model.autoencoder.as_ref().map(|_| description)
         });
         let missing = || Error::Input(format!("{} has no autoencoder", stack.path.display()));
-        let model = self.model(description.ok_or_else(missing)?)?;
+        let model = self.model(&description.ok_or_else(missing)?.model)?;
         model.autoencoder.clone().ok_or_else(missing)
     }
 
@@ -257,18 +299,21 @@ impl StageLoader {
     /// When weights are missing, surplus, misshapen or damaged.
     pub fn load(&mut self, description: &StageDescription) -> Result<StageModel> {
         let onto = (self.device.clone(), self.dtype);
-        let model = self.model(description)?;
+        let model = self.model(&description.model)?;
         let mut stage = StageModel::new(model, &description.config)?;
         if let Some(path) = &description.config.temporal {
             let config = &model.unet.as_ref().ok_or_else(|| no_unet(path))?.config;
             let (layers, _) = load_temporal(config, path, (&onto.0, onto.1))?;
             stage.networks.temporal = Some(layers);
         }
-        Ok(stage)
+        match &description.personal {
+            None => Ok(stage),
+            Some(personal) => stage.with_personal(self.model(personal)?, &description.model),
+        }
     }
 
-    fn model(&mut self, description: &StageDescription) -> Result<&Model> {
-        let path = &description.model.path;
+    fn model(&mut self, description: &ModelDescription) -> Result<&Model> {
+        let path = &description.path;
         if self.last.as_ref().is_none_or(|(last, _)| last != path) {
             self.last = None;
             let settings = LoadSettings {
@@ -276,7 +321,7 @@ impl StageLoader {
                 dtype: self.dtype,
                 temporal: None,
             };
-            let model = description.model.clone().load(&settings)?;
+            let model = description.clone().load(&settings)?;
             self.last = Some((path.clone(), model));
         }
         match &self.last {

@@ -2,11 +2,12 @@
 
 use burn::tensor::{DType, Device, Tensor};
 
+use super::personal::{self, Original};
 use crate::conditioning::encoders::ConditionEncodersConfig;
 use crate::diffusion::{Guidance, NoiseLevel, NoiseSchedule, Preconditioning, StepPlan};
 use crate::error::{Error, Result};
 use crate::layout::unfold_frames;
-use crate::model::{Model, NoiseDescription, StageConfig, VideoAutoencoder};
+use crate::model::{Model, ModelDescription, NoiseDescription, StageConfig, VideoAutoencoder};
 use crate::sampler::SamplerConfig;
 use crate::text::Tokenizer;
 use crate::train::denoising::network_input;
@@ -18,6 +19,8 @@ pub struct StageModel {
     /// The networks, without the autoencoder.
     pub(crate) networks: Networks,
     pub(crate) tokenizer: Option<Tokenizer>,
+    /// What layers over time read, where a personal model took the place of their own.
+    pub(crate) original: Option<Original>,
     pub(crate) conditions: ConditionEncodersConfig,
     pub(crate) autoencoder: Option<VideoAutoencoder>,
     pub(crate) preconditioning: Preconditioning,
@@ -57,6 +60,7 @@ impl StageModel {
                 ..Networks::none()
             },
             tokenizer: model.tokenizer.clone(),
+            original: None,
             conditions: model.description.conditions.clone().unwrap_or_default(),
             autoencoder: model.autoencoder.clone(),
             preconditioning: Preconditioning {
@@ -69,6 +73,36 @@ impl StageModel {
             device: model.device.clone(),
             dtype: model.dtype,
         })
+    }
+
+    /// The same with the spatial layers and the text encoder of a personal model; layers over time
+    /// stay, and read what they have always read.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when the model cannot stand in for this one's.
+    pub(crate) fn with_personal(
+        mut self,
+        personal: &Model,
+        original: &ModelDescription,
+    ) -> Result<Self> {
+        personal::check(&personal.description, original)?;
+        let networks = Networks {
+            unet: personal.unet.as_ref().map(|unet| unet.unet.clone()),
+            temporal: self.networks.temporal.take(),
+            conditions: personal.conditions.clone(),
+            text_encoder: personal.text_encoder.clone(),
+            ..Networks::none()
+        };
+        let before = std::mem::replace(&mut self.networks, networks);
+        self.original = Some(Original {
+            networks: Networks {
+                unet: None,
+                ..before
+            },
+            tokenizer: self.tokenizer.take(),
+        });
+        self.tokenizer = personal.tokenizer.clone();
+        Ok(self)
     }
 
     /// The stepping rule.

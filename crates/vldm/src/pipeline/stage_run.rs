@@ -3,12 +3,12 @@
 use burn::tensor::{Device, Tensor};
 
 use super::stage::StageModel;
-use super::wishes::WishTokens;
+use super::wishes::{ReadTokens, WishTokens};
 use crate::diffusion::{Guidance, NoiseLevel};
 use crate::error::{Error, Result};
 use crate::rng::{Draw, Stage as NoiseStage};
 use crate::sampler::{Progress, SampleNoise, SamplerConfig, SamplingState, StepNoise};
-use crate::train::{Augmentation, Example, Given, TemporalWords};
+use crate::train::{Augmentation, Example, Given};
 
 /// How a stage is run.
 #[derive(Debug, Clone, Copy)]
@@ -40,13 +40,13 @@ impl Told {
     /// Words alone; nothing is given. `shape` is that of the latents.
     pub(crate) fn words(tokens: &WishTokens, shape: [usize; 5], device: &Device) -> Self {
         let blank = Tensor::zeros(shape, device);
-        let told = |tokens| Example {
+        let told = |tokens: &ReadTokens| Example {
             clean: blank.clone(),
             noise: blank.clone(),
             levels: Vec::new(),
             weights: Vec::new(),
-            context: WishTokens::words(tokens, shape[0]),
-            temporal_context: TemporalWords::Spatial,
+            context: tokens.words(shape[0]),
+            temporal_context: tokens.temporal_words(shape[0]),
             given: None,
             low: None,
             image: None,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::stage::StageModel;
@@ -12,8 +12,8 @@ use crate::conditioning::labels::LabelEncoderConfig;
 use crate::error::{Error, Result};
 use crate::model::ModelDescription;
 use crate::text::{Tokenizer, input_ids};
-use crate::train::Words;
 use crate::train::denoising::tokens;
+use crate::train::{Networks, TemporalWords, Words};
 
 /// What is asked for, in every way that a model may read. What a model does not read is an error;
 /// what is not said is left open.
@@ -67,25 +67,39 @@ impl SampleWishes {
     }
 }
 
-/// The tokens of both branches of guidance, `[1, tokens, width]` each; `None` where the network
-/// reads none.
+/// The tokens of both branches of guidance.
 #[derive(Debug, Clone)]
 pub(crate) struct WishTokens {
-    pub(crate) wanted: Option<Tensor<3>>,
-    pub(crate) unconditional: Option<Tensor<3>>,
+    pub(crate) wanted: ReadTokens,
+    pub(crate) unconditional: ReadTokens,
 }
 
-impl WishTokens {
+/// What cross-attention reads in one branch, `[1, tokens, width]` each.
+#[derive(Debug, Clone)]
+pub(crate) struct ReadTokens {
+    /// `None` where the network reads none.
+    pub(crate) spatial: Option<Tensor<3>>,
+    /// What layers over time read, where that is something else.
+    pub(crate) temporal: Option<Tensor<3>>,
+}
+
+impl ReadTokens {
     /// The words of a batch.
-    pub(crate) fn words(tokens: &Option<Tensor<3>>, batch: usize) -> Words {
-        match tokens {
-            None => Words::None,
-            Some(tokens) => {
-                let [_, count, width] = tokens.dims();
-                Words::Tokens(tokens.clone().expand([batch, count, width]))
-            }
-        }
+    pub(crate) fn words(&self, batch: usize) -> Words {
+        let repeated = self.spatial.as_ref().map(|tokens| repeat(tokens, batch));
+        repeated.map_or(Words::None, Words::Tokens)
     }
+
+    /// What layers over time read of a batch.
+    pub(crate) fn temporal_words(&self, batch: usize) -> TemporalWords {
+        let repeated = self.temporal.as_ref().map(|tokens| repeat(tokens, batch));
+        repeated.map_or(TemporalWords::Spatial, TemporalWords::Tokens)
+    }
+}
+
+fn repeat(tokens: &Tensor<3>, batch: usize) -> Tensor<3> {
+    let [_, count, width] = tokens.dims();
+    tokens.clone().expand([batch, count, width])
 }
 
 /// What of a prompt and a negative prompt the model does not read: words that are cut off, and words
@@ -151,14 +165,31 @@ impl Wishes {
     /// As [`Wishes::check`].
     pub(crate) fn encode(&self, stage: &StageModel) -> Result<WishTokens> {
         self.check_readable(&stage.conditions, stage.tokenizer.is_some())?;
-        let wanted = self.words(stage)?;
         let open = Wishes {
             prompt: self.negative_prompt.clone(),
             ..Wishes::default()
         };
         Ok(WishTokens {
-            wanted: tokens(&stage.networks, &wanted)?,
-            unconditional: tokens(&stage.networks, &open.words(stage)?)?,
+            wanted: self.read(stage)?,
+            unconditional: open.read(stage)?,
+        })
+    }
+
+    fn read(&self, stage: &StageModel) -> Result<ReadTokens> {
+        let read_by = |networks: &Networks, tokenizer: &Option<Tokenizer>, wishes: &Self| {
+            let reads = (tokenizer.as_ref(), &stage.conditions);
+            tokens(networks, &wishes.words(reads, &stage.device)?)
+        };
+        let Some(original) = &stage.original else {
+            return Ok(ReadTokens {
+                spatial: read_by(&stage.networks, &stage.tokenizer, self)?,
+                temporal: None,
+            });
+        };
+        let (spatial, temporal) = (self.personal()?, self.impersonal()?);
+        Ok(ReadTokens {
+            spatial: read_by(&stage.networks, &stage.tokenizer, &spatial)?,
+            temporal: read_by(&original.networks, &original.tokenizer, &temporal)?,
         })
     }
 
@@ -195,6 +226,15 @@ impl Wishes {
 
     /// What the user should know: words that were cut, or that the model cannot read.
     pub(crate) fn warnings(&self, stage: &StageModel) -> Vec<String> {
+        if stage.original.is_some() {
+            // The personal word is one of these on purpose.
+            let impersonal = self.impersonal();
+            return impersonal.map_or_else(|_| Vec::new(), |wishes| wishes.unread_by(stage));
+        }
+        self.unread_by(stage)
+    }
+
+    fn unread_by(&self, stage: &StageModel) -> Vec<String> {
         let texts = [&self.prompt, &self.negative_prompt];
         let texts = texts.map(|text| text.as_deref().unwrap_or_default());
         match &stage.tokenizer {
@@ -245,18 +285,21 @@ impl Wishes {
     }
 
     /// In the order in which training lays the tokens.
-    fn words(&self, stage: &StageModel) -> Result<Words> {
-        let device = &stage.device;
+    fn words(
+        &self,
+        (tokenizer, conditions): (Option<&Tokenizer>, &ConditionEncodersConfig),
+        device: &Device,
+    ) -> Result<Words> {
         let mut all = Vec::new();
-        if let Some(tokenizer) = &stage.tokenizer {
+        if let Some(tokenizer) = tokenizer {
             let text = self.prompt.as_deref().unwrap_or_default();
             all.push(Words::Text(input_ids(&[tokenizer.encode(text)], device)?));
         }
-        if let Some(config) = &stage.conditions.labels {
+        if let Some(config) = &conditions.labels {
             let values = self.label_values(config);
             all.push(Words::Labels(config.batch(&[values], device)?));
         }
-        if let Some(config) = &stage.conditions.boxes {
+        if let Some(config) = &conditions.boxes {
             let boxes = std::slice::from_ref(&self.boxes);
             all.push(Words::Boxes(config.batch(boxes, device)?));
         }

@@ -244,8 +244,7 @@ fn open(path: &Path, device: &Device) -> Result<Model> {
         dtype: DType::F32,
         temporal: None,
     };
-    let folder = super::checkpoint::latest_model(path)?.unwrap_or_else(|| path.to_owned());
-    ModelDescription::open(folder, None)?.load(&settings)
+    ModelDescription::open(path, None)?.load(&settings)
 }
 
 /// A whole model of these networks, as it is saved and sampled from.

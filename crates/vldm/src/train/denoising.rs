@@ -213,6 +213,7 @@ fn temporal_tokens(
 ) -> Result<Option<Tensor<3>>> {
     match words {
         TemporalWords::Spatial => Ok(spatial.clone()),
+        TemporalWords::Tokens(tokens) => Ok(Some(tokens.clone().cast(working_dtype(networks)))),
         TemporalWords::FrameRate { regime, fps } => {
             let encoder = networks
                 .conditions

@@ -60,6 +60,8 @@ pub enum Words {
 pub enum TemporalWords {
     /// The same as spatial cross-attention.
     Spatial,
+    /// Tokens of their own, `[batch, tokens, width]`.
+    Tokens(Tensor<3>),
     /// Frame rates.
     FrameRate {
         /// Which interpolation, counted from 0, `[batch]`.
@@ -127,6 +129,7 @@ impl Example {
             context: self.context.tracked(),
             temporal_context: match self.temporal_context {
                 TemporalWords::Spatial => TemporalWords::Spatial,
+                TemporalWords::Tokens(tokens) => TemporalWords::Tokens(tokens.autodiff()),
                 TemporalWords::FrameRate { regime, fps } => TemporalWords::FrameRate {
                     regime: regime.autodiff(),
                     fps: fps.autodiff(),
