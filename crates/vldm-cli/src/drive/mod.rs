@@ -13,7 +13,7 @@ use vldm::pipeline::{RolloutRequest, StackDescription, Wishes};
 use vldm::preset::Stage;
 
 use crate::compute::ComputeArgs;
-use crate::generate::{label, stage_steps};
+use crate::generate::{label, scale, stage_steps};
 use crate::output::Outputs;
 use crate::terminal::{complain, say};
 use crate::{scene, stack};
@@ -52,7 +52,7 @@ pub(crate) struct DriveArgs {
 
     /// Context guidance: how strongly the frames before are followed, 1 is without [default: the
     /// stack's].
-    #[arg(long, value_name = "SCALE")]
+    #[arg(long, value_name = "SCALE", value_parser = scale)]
     pub(crate) guidance_scale: Option<f64>,
 
     /// Sampling steps of a stage of the stack, such as interpolation=10; may be repeated.

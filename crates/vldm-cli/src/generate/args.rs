@@ -207,13 +207,20 @@ fn sampler() -> impl TypedValueParser<Value = SamplerConfig> {
     PossibleValuesParser::new(names).try_map(|name| SamplerConfig::from_name(&name))
 }
 
+/// `7.5`.
+pub(crate) fn scale(text: &str) -> Result<f64, String> {
+    match text.trim().parse::<f64>() {
+        Ok(number) if number.is_finite() => Ok(number),
+        _ => Err(format!("expected a number such as 1.5, not \"{text}\"")),
+    }
+}
+
 /// `7.5`, or `1:3`.
 fn guidance(text: &str) -> Result<Guidance, String> {
-    let number = |text: &str| match text.trim().parse::<f64>() {
-        Ok(number) if number.is_finite() => Ok(number),
-        _ => Err(format!(
-            "expected a number such as 7.5, or FIRST:LAST such as 1:3, not \"{text}\""
-        )),
+    let number = |part| {
+        scale(part).map_err(|_| {
+            format!("expected a number such as 7.5, or FIRST:LAST such as 1:3, not \"{text}\"")
+        })
     };
     Ok(match text.split_once(':') {
         Some((first, last)) => Guidance::PerFrame {

@@ -17,7 +17,7 @@ use vldm::model::{LoadSettings, ModelDescription};
 use vldm::pipeline::{GenerateRequest, Generation, GivenTensors, Plan};
 use vldm_media::Info;
 
-pub(crate) use args::{GenerateArgs, label, stage_steps};
+pub(crate) use args::{GenerateArgs, label, scale, stage_steps};
 pub(crate) use latents::check_latents_path;
 
 use crate::interrupt::Interrupt;

@@ -52,6 +52,7 @@ fn grammar() {
         2,
         "7.5",
     );
+    check("drive --guidance-scale nan -o x.mp4", 2, "1.5");
     check("generate --model SD -p cat --device gpu", 2, "cuda:N");
     check("generate --model SD -p cat --max-memory lots", 2, "16GB");
     check("generate --model SD -p cat --fps fast", 2, "frame rate");

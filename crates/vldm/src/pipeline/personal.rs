@@ -164,25 +164,31 @@ mod tests {
             network_input(&stage.networks, &stage.preconditioning, asked).expect("an input");
         let time = time.expect("layers over time").tokens;
         [input.context, time].map(|tokens| {
-            let values = tokens.expect("words are read").into_data().try_to_vec();
-            values.expect("f32")
+            let values = tokens.expect("words are read").cast(DType::F32);
+            values.into_data().try_to_vec().expect("f32")
         })
     }
 
     #[test]
     fn layers_over_time_read_the_original_words_with_the_original_encoder() {
-        let model = |name: &str, seed| {
-            let preset = Preset::load(name).expect("a preset");
+        each_reads_its_own("tiny-sd21-video", DType::F32);
+        // One that reads labels and boxes too.
+        each_reads_its_own("world-video", DType::BF16);
+    }
+
+    fn each_reads_its_own(preset: &str, dtype: DType) {
+        let model = |seed| {
+            let preset = Preset::load(preset).expect("a preset");
             let settings = LoadSettings {
                 device: Device::flex(),
-                dtype: DType::F32,
+                dtype,
                 temporal: None,
             };
             let description = ModelDescription::from_preset(&preset, seed).expect("a model");
             description.load(&settings).expect("weights")
         };
         let stage = |model: &Model| StageModel::new(model, &StageConfig::default());
-        let (original, subject) = (model("tiny-sd21-video", 1), model("tiny-sd21-video", 2));
+        let (original, subject) = (model(1), model(2));
         let personal = stage(&original)
             .and_then(|stage| stage.with_personal(&subject, &original.description))
             .expect("it fits");

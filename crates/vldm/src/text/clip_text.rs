@@ -5,7 +5,7 @@
 //! (arXiv:2103.00020), section 2.4; names and results as in `transformers`' `CLIPTextModel`.
 
 use burn::module::Module;
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 use vldm_kernels::AttentionMask;
 
@@ -109,6 +109,11 @@ impl ClipTextEncoder {
         Self {
             text_model: ClipTextModel::new(config, init),
         }
+    }
+
+    /// The parameters' data type.
+    pub(crate) fn dtype(&self) -> DType {
+        self.text_model.final_layer_norm.bias.val().dtype()
     }
 
     /// One vector per token, each knowing the tokens up to its own.

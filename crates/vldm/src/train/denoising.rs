@@ -15,6 +15,7 @@ use crate::diffusion::{NoiseLevel, Parameterization, Preconditioning};
 use crate::error::{Error, Result};
 use crate::layout::{fold_frames, images_to_channels_last, unfold_frames};
 use crate::nn::temporal::TemporalContext;
+use crate::text::ClipTextEncoder;
 use crate::unet::{UNet, UNetInput, Vector};
 
 /// A prediction that can be differentiated, beside what it should have been.
@@ -226,10 +227,10 @@ fn temporal_tokens(
 }
 
 fn working_dtype(networks: &Networks) -> DType {
-    networks
-        .unet
-        .as_ref()
-        .map_or(DType::F32, |unet| unet.conv_in.dtype())
+    let unet = networks.unet.as_ref().map(|unet| unet.conv_in.dtype());
+    // Encoders alone: those that read for layers over time under a personal model.
+    let text = networks.text_encoder.as_ref().map(ClipTextEncoder::dtype);
+    unet.or(text).unwrap_or(DType::F32)
 }
 
 fn missing(part: &str) -> Error {
