@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use vldm::Error;
 use vldm_media::Info;
 
 /// One path per sample.
@@ -36,6 +37,33 @@ impl Outputs {
         }
         Ok(())
     }
+
+    /// Whether the settings that are written beside the outputs would take the place of a file that is
+    /// read.
+    pub(crate) fn spare(&self, inputs: [&Option<PathBuf>; 2]) -> vldm::Result<()> {
+        let same = |a: &Path, b: &Path| a == b || same_file(a, b);
+        for path in &self.0 {
+            let settings = vldm_media::sidecar_path(path);
+            let mut read = inputs.into_iter().flatten();
+            if let Some(input) = read.find(|input| same(input, &settings)) {
+                return Err(Error::Input(format!(
+                    "the settings of {} would be written over {}: name another output, or add \
+                     --disable-metadata",
+                    path.display(),
+                    input.display()
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether both are there, and one file.
+fn same_file(a: &Path, b: &Path) -> bool {
+    match (a.canonicalize(), b.canonicalize()) {
+        (Ok(a), Ok(b)) => a == b,
+        _ => false,
+    }
 }
 
 /// `clip.mp4` → `clip-3.mp4`, `frames/` → `frames-3`.
@@ -52,6 +80,18 @@ fn numbered(path: &Path, index: usize) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_read_is_not_written_over() {
+        let outputs = Outputs::new(Some(Path::new("scene.png")), &[0], 1);
+        let check = |input: &str| outputs.spare([&Some(input.into()), &None]);
+        let error = check("scene.json")
+            .expect_err("its own settings")
+            .to_string();
+        assert!(error.contains("--disable-metadata"), "{error}");
+        check("other.json").expect("another file");
+        check("folder/scene.json").expect("another file");
+    }
 
     #[test]
     fn numbers_go_before_the_ending() {

@@ -52,10 +52,23 @@ pub(crate) fn or_model(model: Option<&Path>) -> Result<StackDescription> {
 }
 
 /// The stack with other numbers of steps in some of its stages.
-pub(crate) fn with_steps(stack: StackDescription, each: &[(Stage, usize)]) -> StackDescription {
-    each.iter().fold(stack, |stack, (stage, steps)| {
-        stack.with_steps(*stage, *steps)
-    })
+///
+/// # Errors
+/// [`Error::Input`] for a stage that it does not have, or that takes no steps.
+pub(crate) fn with_steps(
+    mut stack: StackDescription,
+    each: &[(Stage, usize)],
+) -> Result<StackDescription> {
+    for (stage, steps) in each {
+        if stack.needed(*stage)?.model.noise.is_none() || *stage == Stage::Decoder {
+            return Err(Error::Input(format!(
+                "the stage \"{}\" takes no sampling steps",
+                stage.title()
+            )));
+        }
+        stack = stack.with_steps(*stage, *steps);
+    }
+    Ok(stack)
 }
 
 /// The model named, or the one that ships with the program: here, or above the program.

@@ -122,7 +122,7 @@ impl DriveArgs {
         let stack = stack::needed(self.model.as_deref())?;
         stack.needed(Stage::Prediction)?;
         stack.needed(Stage::Interpolation)?;
-        let stack = stack::with_steps(stack, &self.stage_steps);
+        let stack = stack::with_steps(stack, &self.stage_steps)?;
         Ok(match self.guidance_scale {
             Some(scale) => stack.with_guidance(Stage::Prediction, Guidance::Context { scale }),
             None => stack,

@@ -43,14 +43,36 @@ impl<'a> Job<'a> {
             outputs,
             plan: RolloutPlan::new(stack, &requests[0])?,
         };
-        let (width, height) = job.size();
-        outputs.check(&Info {
+        job.check_outputs()?;
+        Ok(job)
+    }
+
+    /// Whether all that is still to be written can be.
+    fn check_outputs(&self) -> vldm::Result<()> {
+        let info = |(width, height)| Info {
             width,
             height,
-            num_frames: job.plan.frames,
-            fps: job.plan.fps,
-        })?;
-        Ok(job)
+            num_frames: self.plan.frames,
+            fps: self.plan.fps,
+        };
+        let paths = self.outputs.paths();
+        for path in paths.iter().filter(|path| !is_written(path)) {
+            vldm_media::check_output(path, &info(self.size()))?;
+        }
+        if let Some(together) = self.together() {
+            let size = side_by_side::size(paths.len(), self.size());
+            vldm_media::check_output(together, &info(size))?;
+        }
+        if !self.args.disable_metadata {
+            self.outputs.spare([&self.args.scene, &self.args.start])?;
+        }
+        Ok(())
+    }
+
+    /// Where several rollouts are shown side by side.
+    fn together(&self) -> Option<&Path> {
+        let several = self.requests.len() > 1;
+        self.args.output.as_deref().filter(|_| several)
     }
 
     fn size(&self) -> (u32, u32) {
@@ -99,26 +121,35 @@ impl<'a> Job<'a> {
             .map(vldm_media::read_image)
             .transpose()?;
         let onto = (self.args.compute.open()?, self.args.compute.dtype());
-        for (request, path) in self.requests.iter().zip(self.outputs.paths()) {
-            let asked = (request, picture.is_some());
-            let folder =
-                RolloutFolder::open(&beside(path, ".rollout"), asked, self.stack, &onto.0)?;
+        let each = || self.requests.iter().zip(self.outputs.paths());
+        // Another rollout's folder is in the way of all of them: said before the first begins.
+        let folders: Vec<RolloutFolder> = each()
+            .map(|(request, path)| {
+                let asked = (request, picture.is_some());
+                RolloutFolder::open(&folder_of(path), asked, self.stack, &onto.0)
+            })
+            .collect::<Result<_, _>>()?;
+        for ((request, path), folder) in each().zip(&folders) {
+            if is_written(path) {
+                continue;
+            }
             let mut writer = FrameWriter::new(self, request, path, onto.clone())?;
             let picture = picture.as_ref();
-            let rollout = self.begin(&folder, (request, picture), &mut writer, onto.clone())?;
-            self.roll(rollout, &folder, &mut writer, &interrupt)?;
+            let rollout = self.begin(folder, (request, picture), &mut writer, onto.clone())?;
+            self.roll(rollout, folder, &mut writer, &interrupt)?;
             let looks = writer.finish()?;
             drift_report::write(path, &looks)?;
-            if !self.args.keep_latents {
-                folder.remove()?;
-            }
+            folder.finish()?;
             say(path.display())?;
         }
-        if let (Some(together), true) = (&self.args.output, self.requests.len() > 1) {
+        if let Some(together) = self.together() {
             side_by_side::write(together, self.outputs.paths())?;
             say(together.display())?;
         }
-        Ok(())
+        // Until here the same command would have gone on.
+        let kept = self.args.keep_latents;
+        let mut folders = folders.into_iter().filter(|_| !kept);
+        Ok(folders.try_for_each(RolloutFolder::remove)?)
     }
 
     /// Writes the segments that are there already; the rollout goes on after them.
@@ -194,6 +225,16 @@ impl<'a> Job<'a> {
         }
         Ok(())
     }
+}
+
+/// Where a rollout keeps what it has while it runs.
+fn folder_of(path: &Path) -> PathBuf {
+    beside(path, ".rollout")
+}
+
+/// Whether a command that was interrupted later has written this rollout.
+fn is_written(path: &Path) -> bool {
+    RolloutFolder::is_finished(&folder_of(path)) && path.exists()
 }
 
 /// What lies beside an output: `clip.mp4` and `.rollout` make `clip.mp4.rollout`.

@@ -13,6 +13,7 @@ use vldm::metrics::{
 
 use super::report::table;
 use crate::compute::ComputeArgs;
+use crate::generate::check_latents_path;
 use crate::interrupt::Interrupt;
 use crate::progress::Bar;
 use crate::terminal::{complain, say};
@@ -84,6 +85,7 @@ impl TrainArgs {
 
 /// Runs the command: writes the file, prints what the network can do on worlds it never saw.
 pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<()> {
+    check_latents_path(&args.output)?;
     let interrupt = Interrupt::listen()?;
     let device = args.compute.open()?;
     let settings = args.settings();

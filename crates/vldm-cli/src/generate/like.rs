@@ -15,7 +15,8 @@ use crate::output::Outputs;
 
 const METADATA: &str = "metadata.jsonl";
 
-/// What the first `count` clips of a set show: the boxes are those of their first frames.
+/// What the first `count` clips of a set show: the boxes are those of their middle frames, of which
+/// captions speak.
 ///
 /// # Errors
 /// [`Error::Input`] when there are fewer clips.
@@ -30,14 +31,18 @@ pub(super) fn wishes(set: &ClipsName, count: usize) -> Result<Vec<Wishes>> {
     (0..count)
         .map(|index| {
             let clip = source.clip(index);
-            let first_frame = Window {
+            let one_frame = Window {
                 frames: 1,
                 fps: None,
                 height: clip.height,
                 width: clip.width,
                 fit: Fit::Crop,
             };
-            let mut clip = source.describe(index, &first_frame, Placement::default())?;
+            let middle = Placement {
+                time: 0.5,
+                ..Placement::default()
+            };
+            let mut clip = source.describe(index, &one_frame, middle)?;
             Ok(Wishes {
                 prompt: clip.caption,
                 negative_prompt: None,

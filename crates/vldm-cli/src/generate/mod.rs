@@ -30,6 +30,7 @@ use crate::terminal::{complain, say};
 struct Job {
     model_path: PathBuf,
     kind: String,
+    personal: Option<PathBuf>,
     temporal: Option<PathBuf>,
     note: Option<String>,
     plan: Plan,
@@ -41,13 +42,16 @@ pub(crate) fn run(args: &GenerateArgs, verbose: bool) -> anyhow::Result<()> {
     if let Some(stack) = whole::stack(args)? {
         return whole::run(args, &stack);
     }
-    let (job, description) = prepare(args)?;
+    let (job, description, personal) = prepare(args)?;
     job.outputs.check(&Info {
         width: job.plan.width as u32,
         height: job.plan.height as u32,
         num_frames: job.plan.frames,
         fps: job.plan.fps,
     })?;
+    if !args.disable_metadata {
+        job.outputs.spare([&args.scene, &args.image])?;
+    }
     if let Some(path) = &args.save_latents {
         latents::check_latents_path(path)?;
     }
@@ -60,9 +64,6 @@ pub(crate) fn run(args: &GenerateArgs, verbose: bool) -> anyhow::Result<()> {
             false => say(report::as_table(&job)),
         };
     }
-    let personal = args.personal.as_ref();
-    let personal = personal.map(|path| ModelDescription::open(path, None));
-    let personal = personal.transpose()?;
     let metadata = like::metadata(args, &job.outputs, &job.plan.wishes.each)?;
     let interrupt = Interrupt::listen()?;
     let picture = args
@@ -94,15 +95,25 @@ pub(crate) fn run(args: &GenerateArgs, verbose: bool) -> anyhow::Result<()> {
     metadata.map_or(Ok(()), |metadata| Ok(metadata.write()?))
 }
 
-/// Everything that can be decided and refused before weights are read.
-fn prepare(args: &GenerateArgs) -> anyhow::Result<(Job, ModelDescription)> {
+/// Everything that can be decided and refused before weights are read; the model, and a personal one.
+fn prepare(
+    args: &GenerateArgs,
+) -> anyhow::Result<(Job, ModelDescription, Option<ModelDescription>)> {
+    args.refuse_flags_of_a_stack()?;
     let model_path = model_path(args.model.as_deref())?;
     let description = args.weights.describe(&model_path)?;
+    let personal = args.personal.as_ref();
+    let personal = personal.map(|path| args.weights.describe(path));
+    let personal = personal.transpose()?;
     let bytes_per_value = args.compute.dtype().size() as u64;
     let own_temporal = args.weights.temporal.clone();
     let make_plan = |request: &GenerateRequest| {
         let temporal = own_temporal.is_some();
-        Plan::new(&description, request, temporal, bytes_per_value)
+        let plan = Plan::new(&description, request, temporal, bytes_per_value)?;
+        match &personal {
+            None => Ok(plan),
+            Some(personal) => plan.with_personal(personal, &description, bytes_per_value),
+        }
     };
     let typed = args.typed(description.box_classes())?;
     let pictures = make_plan(&typed)?.frames == 1;
@@ -112,12 +123,13 @@ fn prepare(args: &GenerateArgs) -> anyhow::Result<(Job, ModelDescription)> {
     let job = Job {
         outputs: Outputs::new(args.output.as_deref(), &plan.seeds, plan.frames),
         kind: description.kind.clone(),
+        personal: args.personal.clone(),
         temporal: own_temporal.or_else(|| description.temporal_file.clone()),
         note: description.note.clone(),
         model_path,
         plan,
     };
-    Ok((job, description))
+    Ok((job, description, personal))
 }
 
 /// What made a sample, for the file and the `.json` beside it.

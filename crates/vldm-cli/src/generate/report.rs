@@ -14,6 +14,7 @@ pub(super) fn as_json(job: &Job) -> Value {
     json!({
         "model": job.model_path,
         "kind": job.kind,
+        "personal": job.personal,
         "temporal": job.temporal,
         "plan": job.plan,
         "peak_memory": job.plan.memory.peak(),
@@ -28,6 +29,9 @@ pub(super) fn as_table(job: &Job) -> String {
         "model",
         format!("{} ({})", job.model_path.display(), job.kind),
     )];
+    if let Some(path) = &job.personal {
+        rows.push(("personal model", path.display().to_string()));
+    }
     if let Some(path) = &job.temporal {
         rows.push(("temporal layers", path.display().to_string()));
     }

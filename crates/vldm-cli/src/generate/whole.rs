@@ -1,7 +1,7 @@
 //! The whole way through a stack: key frames, interpolation, decoder, upsampler.
 
+use burn::tensor::Tensor;
 use serde_json::{Value, json};
-use vldm::model::ModelDescription;
 use vldm::pipeline::{
     ClipPlan, ClipProgress, ClipRun, FinishedClip, GenerateRequest, LastStage, StackDescription,
 };
@@ -36,10 +36,11 @@ pub(super) fn stack(args: &GenerateArgs) -> anyhow::Result<Option<StackDescripti
     let Some(stack) = find(&path)?.filter(more) else {
         return Ok(None);
     };
-    let stack = with_steps(stack, &args.stage_steps);
+    args.refuse_flags_of_a_model(&path)?;
+    let stack = with_steps(stack, &args.stage_steps)?;
     Ok(Some(match &args.personal {
         None => stack,
-        Some(personal) => stack.with_personal(&ModelDescription::open(personal, None)?)?,
+        Some(personal) => stack.with_personal(&args.weights.describe(personal)?)?,
     }))
 }
 
@@ -54,6 +55,9 @@ pub(super) fn run(args: &GenerateArgs, stack: &StackDescription) -> anyhow::Resu
         num_frames: plan.frames,
         fps: plan.fps,
     })?;
+    if !args.disable_metadata {
+        outputs.spare([&args.scene, &args.image])?;
+    }
     if let Some(path) = &args.save_latents {
         latents::check_latents_path(path)?;
     }
@@ -62,8 +66,8 @@ pub(super) fn run(args: &GenerateArgs, stack: &StackDescription) -> anyhow::Resu
     }
     if args.dry_run {
         return match args.json {
-            true => say(format!("{:#}", as_json(stack, &plan, &outputs))),
-            false => say(as_table(stack, &plan, &outputs)),
+            true => say(format!("{:#}", as_json(args, stack, &plan, &outputs))),
+            false => say(as_table(args, stack, &plan, &outputs)),
         };
     }
     let metadata = like::metadata(args, &outputs, &plan.wishes.each)?;
@@ -143,7 +147,7 @@ impl<'a> Consumer<'a> {
                 stage, done, of, ..
             } => self.show(stage, done, of),
             ClipProgress::Decoded { frames, of, .. } => self.show(Stage::Decoder, frames, of),
-            ClipProgress::Latents { .. } => {}
+            ClipProgress::Latents { stage, latents, .. } => self.keep(stage, &latents)?,
             ClipProgress::Finished(clip) => self.finish(&clip)?,
         }
         Ok(())
@@ -158,11 +162,21 @@ impl<'a> Consumer<'a> {
         }
     }
 
+    /// The latents that will be decoded, without the frames that are cut.
+    fn keep(&mut self, stage: Stage, latents: &Tensor<5>) -> anyhow::Result<()> {
+        let last = match self.plan.interpolations {
+            0 => Stage::KeyFrames,
+            _ => Stage::Interpolation,
+        };
+        if let (Some(file), true) = (&mut self.latents_file, stage == last) {
+            let frames = self.plan.frames.min(latents.dims()[1]);
+            file.add_latents(&latents.clone().narrow(1, 0, frames))?;
+        }
+        Ok(())
+    }
+
     fn finish(&mut self, clip: &FinishedClip) -> anyhow::Result<()> {
         self.bar = Some((Stage::Decoder, Bar::spinner("writing".into())));
-        if let Some(file) = &mut self.latents_file {
-            file.add_latents(&clip.latents)?;
-        }
         let metadata = (!self.args.disable_metadata).then(|| self.metadata(clip));
         let options = WriteOptions {
             metadata,
@@ -194,20 +208,34 @@ impl<'a> Consumer<'a> {
     }
 }
 
-fn as_json(stack: &StackDescription, plan: &ClipPlan, outputs: &Outputs) -> Value {
+fn as_json(
+    args: &GenerateArgs,
+    stack: &StackDescription,
+    plan: &ClipPlan,
+    outputs: &Outputs,
+) -> Value {
     json!({
         "model": stack.path,
+        "personal": args.personal,
         "plan": plan,
         "peak_memory": plan.peak_memory(),
         "outputs": outputs.paths(),
     })
 }
 
-fn as_table(stack: &StackDescription, plan: &ClipPlan, outputs: &Outputs) -> String {
+fn as_table(
+    args: &GenerateArgs,
+    stack: &StackDescription,
+    plan: &ClipPlan,
+    outputs: &Outputs,
+) -> String {
     let [width, height] = plan.size();
     let [base_width, base_height] = plan.base_size;
-    let mut rows = vec![
-        ("stack", stack.path.display().to_string()),
+    let mut rows = vec![("stack", stack.path.display().to_string())];
+    if let Some(path) = &args.personal {
+        rows.push(("personal model", path.display().to_string()));
+    }
+    rows.extend([
         (
             "makes",
             format!(
@@ -221,7 +249,7 @@ fn as_table(stack: &StackDescription, plan: &ClipPlan, outputs: &Outputs) -> Str
             "key frames",
             format!("{} of {base_width} x {base_height}", plan.key_frames),
         ),
-    ];
+    ]);
     if plan.interpolations > 0 {
         rows.push((
             "interpolation",

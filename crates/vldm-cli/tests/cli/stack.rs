@@ -102,7 +102,7 @@ fn a_personal_model_takes_part(folder: &Path) {
         ran(program(folder)
             .args(["generate", "-p", prompt, "-o", output, "--steps", "1"])
             .args(["--width", "64", "--height", "64"])
-            .args(["--until", "key-frames", "--frames", "3"])
+            .args(["--frames", "3"])
             .args(model))
     };
     let made = generate("stack", "a (sks) car", "s.mp4");
@@ -149,6 +149,78 @@ fn rollouts_begin_with_the_same_frame_and_differ_after_it() {
     assert_eq!(clip("drive.mp4").width(), 2 * 128 + 4);
     // What an interruption would need is gone.
     assert!(!folder.path().join("drive-0.mp4.rollout").exists());
+}
+
+#[test]
+fn finished_rollouts_are_not_made_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    driving(folder.path());
+    let drive = |more: &[&str]| {
+        ok(program(folder.path())
+            .args(["drive", "--seconds", "0.5", "--rollouts", "2"])
+            .args(["--model", "stack", "-o", "frames"])
+            .args(more))
+    };
+    drive(&["--keep-latents"]);
+    let at = |name: &str| folder.path().join(name);
+    let first = at("frames-0/00000.png");
+    let written = |path: &Path| {
+        let info = std::fs::metadata(path).expect("a frame");
+        (
+            info.modified().expect("a time"),
+            std::fs::read(path).expect("a frame"),
+        )
+    };
+    let (before, second) = (written(&first), written(&at("frames-1/00014.png")).1);
+    // As after a kill in the midst of the second one.
+    std::fs::remove_dir_all(at("frames-1")).expect("there");
+    std::fs::remove_dir_all(at("frames")).expect("there");
+    std::fs::remove_file(at("frames-1.rollout/finished")).expect("there");
+    drive(&[]);
+    assert_eq!(written(&first), before);
+    assert_eq!(written(&at("frames-1/00014.png")).1, second);
+    assert!(at("frames/00000.png").exists());
+    assert!(!at("frames-0.rollout").exists() && !at("frames-1.rollout").exists());
+}
+
+#[test]
+fn what_would_change_nothing_is_refused_before_weights_are_read() {
+    let folder = tempfile::tempdir().expect("a folder");
+    driving(folder.path());
+    std::fs::write(folder.path().join("drive.json"), "{}").expect("written");
+    let check = |line: &str, expected: &str| {
+        let words = line.split_whitespace();
+        let ran = ran(program(folder.path())
+            .args(words)
+            .args(["--model", "stack"]));
+        assert_ne!(ran.status, 0, "{line}");
+        assert!(ran.stderr.contains(expected), "{line}: {}", ran.stderr);
+    };
+    check(
+        "drive --scene drive.json -o drive.mp4",
+        "written over drive.json",
+    );
+    check(
+        "drive --stage-steps decoder=3 -o x.mp4",
+        "takes no sampling steps",
+    );
+    check("drive --stage-steps key-frames=3 -o x.mp4", "has no stage");
+    check(
+        "drive --stage-steps interpolation=1001 -o x.mp4",
+        "the stage \"interpolation\"",
+    );
+    check(
+        "generate --frames 1 --until upsampler -o x.png",
+        "--until was given",
+    );
+    check("generate --frames 1 --tile 64 -o x.png", "--tile was given");
+    check(
+        "generate --label night=1 --lora a.safetensors -o x.mp4",
+        "is a whole stack",
+    );
+    check("upsample drive.json -p road -o x.mp4", "drive.json");
+    let drive = std::fs::read_to_string(folder.path().join("drive.json"));
+    assert_eq!(drive.expect("still there"), "{}");
 }
 
 #[test]

@@ -103,6 +103,9 @@ impl ClipPlan {
             .sampler
             .or(usual.sampler)
             .or(noise.map(|noise| noise.sampler));
+        let upsampler = stack.stage(Stage::Upsampler);
+        let chunk = upsampler.and_then(|stage| stage.config.usual.frames);
+        let chunk = chunk.unwrap_or(8);
         let mut plan = Self {
             wishes: request.wishes(),
             last,
@@ -129,19 +132,29 @@ impl ClipPlan {
                 .map(|index| request.seed.wrapping_add(index))
                 .collect(),
             decode_chunk: request.decode_chunk.unwrap_or(14).min(frames.frames),
-            upsample: UpsampleSettings {
-                chunk: stack
-                    .stage(Stage::Upsampler)
-                    .and_then(|stage| stage.config.usual.frames)
-                    .unwrap_or(8),
-                tile: request.tile,
-            },
+            upsample: UpsampleSettings::checked(chunk, request.tile)?,
             memory: Vec::new(),
             network_frames: Vec::new(),
         };
+        plan.check_steps(stack)?;
         plan.memory = plan.memory_of(stack, bytes_per_value);
         plan.network_frames = plan.network_frames_of(stack);
         Ok(plan)
+    }
+
+    /// Whether every stage can take its steps.
+    fn check_steps(&self, stack: &StackDescription) -> Result<()> {
+        let stages = [
+            (Stage::KeyFrames, true),
+            (Stage::Interpolation, self.interpolations > 0),
+            (Stage::Upsampler, self.last == LastStage::Upsampler),
+        ];
+        for (stage, _) in stages.into_iter().filter(|(_, used)| *used) {
+            let own = (self.sampler, self.steps);
+            let own = (stage == Stage::KeyFrames).then_some(own);
+            stack.needed(stage)?.check_steps(stage, own)?;
+        }
+        Ok(())
     }
 
     /// The largest need of a stage, in bytes.

@@ -110,7 +110,7 @@ impl InterpolateRun {
             .map(|pass| nearest(&stage.config.frame_rates, fps * factor.powi(pass)))
             .collect();
         Ok(Self {
-            tokens: wishes.known_to(&stage).encode(&stage)?,
+            tokens: wishes.encode(&stage)?,
             decoder: StreamDecoder::new(stack, 14, onto)?,
             stage,
             part,
@@ -210,7 +210,7 @@ impl UpsampleRun {
         (device, dtype): (Device, DType),
     ) -> Result<Self> {
         let stage = StageLoader::new(device, dtype).load(stack.needed(Stage::Upsampler)?)?;
-        let tokens = wishes.known_to(&stage).encode(&stage)?;
+        let tokens = wishes.encode(&stage)?;
         let pixels = frames
             .iter()
             .map(|frame| frame_to_pixels(frame, &stage.device));

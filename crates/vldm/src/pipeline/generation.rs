@@ -139,6 +139,9 @@ impl<'m> Generation<'m> {
         if plan.frames > 1 {
             unet.check_frames(plan.frames)?;
         }
+        let [c, h, w] = plan.latent_shape;
+        let shape = [plan.frames, c, h, w];
+        given.check(plan.seeds.len(), shape, plan.levels.num_steps())?;
         let mut stage = StageModel::new(model, &StageConfig::default())?;
         if plan.frames == 1 && plan.task == Task::TextToVideo {
             stage.networks.temporal = None;

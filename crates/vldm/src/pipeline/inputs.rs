@@ -43,6 +43,29 @@ impl GivenTensors {
         Ok(given)
     }
 
+    /// Whether there is noise for `samples` samples of this `shape` (frames, channels, height, width)
+    /// and for `steps` steps.
+    ///
+    /// # Errors
+    /// [`Error::Input`] saying which rows are missing.
+    pub(super) fn check(&self, samples: usize, shape: [usize; 4], steps: usize) -> Result<()> {
+        let last = samples.saturating_sub(1);
+        self.latents_of(last, shape)?;
+        let Some(noise) = &self.step_noise else {
+            return Ok(());
+        };
+        self.steps_of(last, shape[0])?;
+        let dims = noise.dims();
+        if dims[0] < steps || dims[2..] != shape[1..] {
+            return Err(Error::Input(format!(
+                "the given step noise has the shape {dims:?}, expected {steps} steps of {:?} for each \
+                 frame",
+                &shape[1..]
+            )));
+        }
+        Ok(())
+    }
+
     /// The rows of one sample's `frames`.
     pub(super) fn latents_of(&self, sample: usize, shape: [usize; 4]) -> Result<Option<Tensor<4>>> {
         let Some(latents) = &self.latents else {

@@ -30,7 +30,9 @@ pub(crate) fn check(personal: &ModelDescription, original: &ModelDescription) ->
     let networks = |model: &ModelDescription| {
         let unet = model.unet.as_ref().map(|unet| unet.config.clone());
         let conditions = model.conditions.clone().unwrap_or_default();
-        (unet, conditions.labels, conditions.boxes)
+        let noise = model.noise.as_ref();
+        let noise = noise.map(|noise| (noise.schedule, noise.parameterization));
+        (unet, conditions.labels, conditions.boxes, noise)
     };
     let readers = [personal, original].map(|model| model.text_encoder.is_some());
     if networks(personal) == networks(original) && readers == [true; 2] {
@@ -38,7 +40,7 @@ pub(crate) fn check(personal: &ModelDescription, original: &ModelDescription) ->
     }
     Err(Error::Input(format!(
         "{} cannot stand in for {}: expected a model that was trained from it, with a U-Net of the same \
-         sizes and a text encoder",
+         sizes, the same noise schedule and prediction, and a text encoder",
         personal.path.display(),
         original.path.display()
     )))

@@ -4,6 +4,7 @@ use serde::Serialize;
 use vldm_media::Fps;
 
 use super::memory::{MemoryEstimate, decoder_activations, unet_activations};
+use super::personal;
 use super::request::GenerateRequest;
 use super::wishes::SampleWishes;
 use crate::diffusion::{Guidance, NoiseSchedule, StepPlan};
@@ -104,7 +105,8 @@ impl Plan {
         let (width, height) = parts.size(request)?;
         let factor = parts.factor();
         let latent = [height / factor, width / factor];
-        let sampler = request.sampler.unwrap_or(parts.noise.sampler);
+        let sampler = request.sampler.or(parts.usual.sampler);
+        let sampler = sampler.unwrap_or(parts.noise.sampler);
         let steps = request
             .steps
             .or(parts.usual.steps)
@@ -142,6 +144,26 @@ impl Plan {
             memory,
             levels,
         })
+    }
+}
+
+impl Plan {
+    /// The same with a personal model in the place of the one that the plan is for.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when it cannot stand in, or a prompt's parentheses do not pair.
+    pub fn with_personal(
+        mut self,
+        personal: &ModelDescription,
+        original: &ModelDescription,
+        bytes_per_value: u64,
+    ) -> Result<Self> {
+        personal::check(personal, original)?;
+        for wishes in self.wishes.as_slice() {
+            wishes.impersonal()?;
+        }
+        self.memory.weights += personal.weight_bytes(bytes_per_value);
+        Ok(self)
     }
 }
 

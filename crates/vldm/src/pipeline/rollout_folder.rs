@@ -15,6 +15,8 @@ use crate::preset::Stage;
 
 /// What was asked for, and of what.
 const REQUEST: &str = "request.json";
+/// Is there once the rollout's frames are written.
+const FINISHED: &str = "finished";
 
 /// The folder of one rollout: what decides what it becomes, its first frame, and every finished segment.
 #[derive(Debug)]
@@ -129,7 +131,22 @@ impl RolloutFolder {
         self.write(&name(segment.index), &tensors)
     }
 
-    /// Removes the folder, once the rollout is written.
+    /// Whether the rollout of the folder at `path` was written to the end.
+    #[must_use]
+    pub fn is_finished(path: &Path) -> bool {
+        path.join(FINISHED).is_file()
+    }
+
+    /// Says that the rollout is written.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn finish(&self) -> Result<()> {
+        let path = self.path.join(FINISHED);
+        std::fs::write(&path, "").map_err(|error| CheckpointError::write(&path, error).into())
+    }
+
+    /// Removes the folder, once nothing is left to go on with.
     ///
     /// # Errors
     /// When the disk refuses.

@@ -42,6 +42,8 @@ impl RolloutPlan {
         }
         let prediction = stack.needed(Stage::Prediction)?;
         let interpolation = stack.needed(Stage::Interpolation)?;
+        prediction.check_steps(Stage::Prediction, None)?;
+        interpolation.check_steps(Stage::Interpolation, None)?;
         let window = prediction.config.usual.frames.unwrap_or(8);
         if window <= GIVEN {
             return Err(Error::Config(format!(

@@ -7,13 +7,14 @@ use burn::tensor::{DType, Device};
 
 use super::personal;
 use super::stage::StageModel;
-use crate::diffusion::Guidance;
+use crate::diffusion::{Guidance, NoiseSchedule};
 use crate::error::{Error, Result};
 use crate::model::{
     LoadSettings, Model, ModelDescription, StackConfig, StageConfig, UsualSettings,
     VideoAutoencoder, load_temporal,
 };
 use crate::preset::{Preset, Stage};
+use crate::sampler::SamplerConfig;
 
 /// A stack before its weights are read.
 #[derive(Debug, Clone)]
@@ -196,6 +197,30 @@ impl StageDescription {
             personal: None,
             config,
         }
+    }
+
+    /// Whether the stage's sampler, or the one asked for, can take so many steps.
+    ///
+    /// # Errors
+    /// [`Error::Input`] or [`Error::Config`] naming the stage when it cannot.
+    pub(crate) fn check_steps(
+        &self,
+        stage: Stage,
+        asked: Option<(SamplerConfig, usize)>,
+    ) -> Result<()> {
+        let Some(noise) = &self.model.noise else {
+            return Ok(());
+        };
+        let usual = &self.config.usual;
+        let own = (
+            usual.sampler.unwrap_or(noise.sampler),
+            usual.steps.unwrap_or(50),
+        );
+        let (sampler, steps) = asked.unwrap_or(own);
+        let schedule = NoiseSchedule::new(noise.schedule)?;
+        let plan = sampler.plan(&schedule, &noise.steps_for(&sampler), steps);
+        plan.map(drop)
+            .map_err(|error| Error::Input(format!("the stage \"{}\": {error}", stage.title())))
     }
 
     /// Bytes of all parameters that are read for the stage, at so many for each.

@@ -102,26 +102,32 @@ fn repeat(tokens: &Tensor<3>, batch: usize) -> Tensor<3> {
     tokens.clone().expand([batch, count, width])
 }
 
-/// What of a prompt and a negative prompt the model does not read: words that are cut off, and words
-/// that it cannot tell apart.
-pub(crate) fn unread(tokenizer: &Tokenizer, texts: [&str; 2]) -> Vec<String> {
-    let mut warnings = Vec::new();
-    for (name, text) in ["prompt", "negative prompt"].into_iter().zip(texts) {
-        if let Some(cut) = tokenizer.encode(text).truncated {
-            warnings.push(format!(
-                "the {name} is longer than {} tokens; this part of it is not read: \"{cut}\"",
-                tokenizer.max_length()
-            ));
-        }
-        let unknown = tokenizer.unknown_words(text);
-        if !unknown.is_empty() {
-            warnings.push(format!(
+/// What of a prompt and a negative prompt is cut off.
+fn cut(tokenizer: &Tokenizer, texts: [&str; 2]) -> Vec<String> {
+    let each = ["prompt", "negative prompt"].into_iter().zip(texts);
+    let warning = |(name, text)| {
+        let cut = tokenizer.encode(text).truncated?;
+        Some(format!(
+            "the {name} is longer than {} tokens; this part of it is not read: \"{cut}\"",
+            tokenizer.max_length()
+        ))
+    };
+    each.filter_map(warning).collect()
+}
+
+/// Words of a prompt and a negative prompt that the model cannot tell apart.
+fn unknown(tokenizer: &Tokenizer, texts: [&str; 2]) -> Vec<String> {
+    let each = ["prompt", "negative prompt"].into_iter().zip(texts);
+    let warning = |(name, text)| {
+        let words: Vec<_> = tokenizer.unknown_words(text);
+        (!words.is_empty()).then(|| {
+            format!(
                 "the model has never read {} of the {name}: it cannot tell these words apart",
-                unknown.join(", ")
-            ));
-        }
-    }
-    warnings
+                words.join(", ")
+            )
+        })
+    };
+    each.filter_map(warning).collect()
 }
 
 impl Wishes {
@@ -226,21 +232,19 @@ impl Wishes {
 
     /// What the user should know: words that were cut, or that the model cannot read.
     pub(crate) fn warnings(&self, stage: &StageModel) -> Vec<String> {
-        if stage.original.is_some() {
-            // The personal word is one of these on purpose.
-            let impersonal = self.impersonal();
-            return impersonal.map_or_else(|_| Vec::new(), |wishes| wishes.unread_by(stage));
-        }
-        self.unread_by(stage)
+        let Some(tokenizer) = &stage.tokenizer else {
+            return Vec::new();
+        };
+        // A personal word is unknown on purpose.
+        let impersonal = stage.original.as_ref().and_then(|_| self.impersonal().ok());
+        let known = impersonal.as_ref().unwrap_or(self);
+        let mut warnings = cut(tokenizer, self.texts());
+        warnings.extend(unknown(tokenizer, known.texts()));
+        warnings
     }
 
-    fn unread_by(&self, stage: &StageModel) -> Vec<String> {
-        let texts = [&self.prompt, &self.negative_prompt];
-        let texts = texts.map(|text| text.as_deref().unwrap_or_default());
-        match &stage.tokenizer {
-            Some(tokenizer) => unread(tokenizer, texts),
-            None => Vec::new(),
-        }
+    fn texts(&self) -> [&str; 2] {
+        [&self.prompt, &self.negative_prompt].map(|text| text.as_deref().unwrap_or_default())
     }
 
     fn check_readable(&self, reads: &ConditionEncodersConfig, text: bool) -> Result<()> {
