@@ -163,7 +163,7 @@ fn finished_rollouts_are_not_made_again() {
     };
     drive(&["--keep-latents"]);
     let at = |name: &str| folder.path().join(name);
-    let first = at("frames-0/00000.png");
+    let first = at("frames-0/frame_00000.png");
     let written = |path: &Path| {
         let info = std::fs::metadata(path).expect("a frame");
         (
@@ -171,15 +171,15 @@ fn finished_rollouts_are_not_made_again() {
             std::fs::read(path).expect("a frame"),
         )
     };
-    let (before, second) = (written(&first), written(&at("frames-1/00014.png")).1);
+    let (before, second) = (written(&first), written(&at("frames-1/frame_00014.png")).1);
     // As after a kill in the midst of the second one.
     std::fs::remove_dir_all(at("frames-1")).expect("there");
     std::fs::remove_dir_all(at("frames")).expect("there");
     std::fs::remove_file(at("frames-1.rollout/finished")).expect("there");
     drive(&[]);
     assert_eq!(written(&first), before);
-    assert_eq!(written(&at("frames-1/00014.png")).1, second);
-    assert!(at("frames/00000.png").exists());
+    assert_eq!(written(&at("frames-1/frame_00014.png")).1, second);
+    assert!(at("frames/frame_00000.png").exists());
     assert!(!at("frames-0.rollout").exists() && !at("frames-1.rollout").exists());
 }
 
@@ -199,10 +199,6 @@ fn what_would_change_nothing_is_refused_before_weights_are_read() {
     check(
         "drive --scene drive.json -o drive.mp4",
         "written over drive.json",
-    );
-    check(
-        "drive --stage-steps decoder=3 -o x.mp4",
-        "takes no sampling steps",
     );
     check("drive --stage-steps key-frames=3 -o x.mp4", "has no stage");
     check(
