@@ -5,7 +5,7 @@
 //! 16,384 codes of 4 channels (Blattmann et al. 2023, table 8).
 
 use burn::module::Module;
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{DType, Int, Tensor};
 
 use crate::nn::{Embedding, Init};
 
@@ -30,9 +30,11 @@ impl Codebook {
     /// - `x`: `[positions, channels]`
     /// - returns: `[positions]`
     pub fn nearest(&self, x: Tensor<2>) -> Tensor<1, Int> {
-        let codes = self.embedding.weight.val(); // [codes, channels]
+        // In f32: half a digit decides between neighbours among many.
+        let codes = self.embedding.weight.val().cast(DType::F32); // [codes, channels]
         // |x − e|² without |x|², which all codes share.
         let lengths = codes.clone().powi_scalar(2).sum_dim(1).transpose(); // [1, codes]
+        let x = x.cast(DType::F32);
         let distances = lengths - x.matmul(codes.transpose()) * 2.0; // [positions, codes]
         distances.argmin(1).squeeze_dim(1)
     }

@@ -35,6 +35,8 @@ pub(super) fn parameter_counts(description: &ModelDescription) -> Vec<(&'static 
         if let Some(temporal) = &unet.temporal {
             let layers = TemporalLayers::new(&unet.config, temporal, &init);
             counts.push(("unet, temporal layers", count_parameters(&layers)));
+        } else if let Some(path) = &description.temporal_file {
+            counts.push(("unet, temporal layers", temporal_parameters(path)));
         }
     }
     if let Some(autoencoder) = &description.autoencoder {
@@ -337,6 +339,17 @@ pub fn load_temporal(
     onto: (&Device, DType),
 ) -> Result<(TemporalLayers, TemporalConfig)> {
     temporal_file(unet, path, onto).map(|(layers, config, _)| (layers, config))
+}
+
+/// How many parameters a file of temporal layers holds; none where it cannot be read, of which loading it
+/// will tell.
+#[must_use]
+pub fn temporal_parameters(path: &Path) -> usize {
+    let Ok(weights) = Weights::open(path) else {
+        return 0;
+    };
+    let shapes = weights.names().filter_map(|name| weights.shape(name));
+    shapes.map(|shape| shape.iter().product::<usize>()).sum()
 }
 
 fn temporal_file(

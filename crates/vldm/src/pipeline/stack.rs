@@ -11,7 +11,7 @@ use crate::diffusion::{Guidance, NoiseSchedule};
 use crate::error::{Error, Result};
 use crate::model::{
     LoadSettings, Model, ModelDescription, StackConfig, StageConfig, UsualSettings,
-    VideoAutoencoder, load_temporal,
+    VideoAutoencoder, load_temporal, temporal_parameters,
 };
 use crate::preset::{Preset, Stage};
 use crate::sampler::SamplerConfig;
@@ -227,7 +227,13 @@ impl StageDescription {
     pub(crate) fn weight_bytes(&self, bytes_per_value: u64) -> u64 {
         let models = [Some(&self.model), self.personal.as_ref()];
         let bytes = models.into_iter().flatten();
-        bytes.map(|model| model.weight_bytes(bytes_per_value)).sum()
+        let bytes = bytes.map(|model| model.weight_bytes(bytes_per_value));
+        let layers = self
+            .config
+            .temporal
+            .as_deref()
+            .map_or(0, temporal_parameters);
+        bytes.sum::<u64>() + layers as u64 * bytes_per_value
     }
 }
 

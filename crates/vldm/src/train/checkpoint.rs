@@ -42,6 +42,9 @@ pub(crate) struct State {
     pub(crate) step: u64,
     /// Steps that moved the parameters.
     pub(crate) optimizer_steps: u64,
+    /// Those of them that moved the discriminator; as many where nothing is said.
+    #[serde(default)]
+    pub(crate) discriminator_steps: Option<u64>,
     /// The next batch.
     pub(crate) batch: u64,
     /// Steps that were not finite.
@@ -65,6 +68,7 @@ impl State {
             format_version: FORMAT,
             step: 0,
             optimizer_steps: 0,
+            discriminator_steps: None,
             batch: 0,
             skipped: 0,
             seconds: 0.0,
@@ -342,6 +346,8 @@ pub(crate) fn restore(checkpoint: &Path, learner: &mut Learner, state: &State) -
     }
     learner.optimizer.slots = slots;
     learner.optimizer.steps = state.optimizer_steps;
+    let own = state.discriminator_steps;
+    learner.optimizer.discriminator_steps = own.unwrap_or(state.optimizer_steps);
     learner.done = state.step;
     Ok(())
 }

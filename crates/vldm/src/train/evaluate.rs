@@ -25,14 +25,16 @@ pub(crate) struct HeldOut {
 }
 
 impl HeldOut {
+    /// The first batches of `source`: as many as the recipe says, or more, so that they hold `samples`.
     pub(crate) fn read(
         source: std::sync::Arc<dyn ClipSource>,
-        recipe: &Recipe,
-        preparation: &Preparation,
+        samples: usize,
+        (recipe, preparation): (&Recipe, &Preparation),
     ) -> Result<Self> {
         let order = Order::new(&*source, &recipe.order(&preparation.preset)?)?;
         let mut loader = Loader::start(source, std::sync::Arc::new(order), 0, &recipe.loader)?;
-        let batches = (0..recipe.evaluation.batches.max(1))
+        let count = samples.div_ceil(recipe.batch.size.max(1)) as u64;
+        let batches = (0..recipe.evaluation.batches.max(count).max(1))
             .map(|_| Ok(loader.next_batch()?.samples))
             .collect::<Result<_>>()?;
         Self::of(batches, recipe, preparation)

@@ -103,8 +103,10 @@ pub(crate) struct Slot {
 #[derive(Debug, Default)]
 pub(crate) struct Optimizer {
     pub(crate) slots: BTreeMap<String, Slot>,
-    /// Steps taken.
+    /// Steps of the networks.
     pub(crate) steps: u64,
+    /// Steps of the discriminator, which may join late.
+    pub(crate) discriminator_steps: u64,
 }
 
 /// The norms of the gradients of the networks and of the discriminator, before clipping.
@@ -150,6 +152,9 @@ impl Optimizer {
         (config, rate): (&OptimizerConfig, f64),
     ) -> M {
         self.steps += 1;
+        if gradients.keys().any(|name| is_discriminator(name)) {
+            self.discriminator_steps += 1;
+        }
         module.map(&mut Update {
             path: ModulePath::default(),
             optimizer: self,
@@ -158,6 +163,14 @@ impl Optimizer {
             config,
             rate,
         })
+    }
+
+    /// Steps that a parameter has taken.
+    fn steps_of(&self, parameter: &str) -> u64 {
+        match is_discriminator(parameter) {
+            true => self.discriminator_steps,
+            false => self.steps,
+        }
     }
 
     /// The same module with the averages in place of the parameters that have one.
@@ -202,7 +215,7 @@ impl Update<'_> {
                 epsilon: config.epsilon,
                 weight_decay: if is_alpha { 0.0 } else { config.weight_decay },
             },
-            number: self.optimizer.steps,
+            number: self.optimizer.steps_of(name),
             gradient_scale: clip,
         }
     }
@@ -224,7 +237,7 @@ impl ModuleMapper for Update<'_> {
         };
         let step = self.settings(&name);
         let ema = self.config.ema;
-        let decay = ema_decay(ema, self.optimizer.steps);
+        let decay = ema_decay(ema, step.number);
         let slots = &mut self.optimizer.slots;
         param.map(|values| {
             let values = values.without_autodiff();
@@ -272,6 +285,60 @@ impl ModuleMapper for Averaged<'_> {
                 debug_assert_eq!(values.dtype(), DType::F32);
                 from_memory_order(average, &values)
             }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+    use crate::nn::{Init, Linear};
+
+    #[derive(Module, Debug)]
+    struct Two {
+        unet: Linear,
+        discriminator: Linear,
+    }
+
+    fn values(linear: &Linear) -> Vec<f32> {
+        let weight = linear.weight.val().without_autodiff();
+        weight.into_data().try_to_vec().expect("f32")
+    }
+
+    #[test]
+    fn a_discriminator_that_joins_late_takes_a_first_step_then() {
+        let device = Device::flex();
+        let init = Init::new(&device, 1);
+        let mut two = Two {
+            unet: Linear::new(2, 2, false, &init),
+            discriminator: Linear::new(2, 2, false, &init),
+        };
+        let config = OptimizerConfig {
+            learning_rate: 1e-2,
+            weight_decay: 0.0,
+            clip_norm: 0.0,
+            ..OptimizerConfig::default()
+        };
+        let mut optimizer = Optimizer::default();
+        let mut step = |two: Two, names: &[&str]| {
+            let ones = || Tensor::<1>::ones([4], &device);
+            let mut gradients = names
+                .iter()
+                .map(|name| ((*name).to_owned(), ones()))
+                .collect();
+            let norms = GradientNorms::of(&gradients);
+            optimizer.step(two, &mut gradients, norms, (&config, 1.0))
+        };
+        for _ in 0..5 {
+            two = step(two, &["unet.weight"]);
+        }
+        let before = values(&two.discriminator);
+        two = step(two, &["unet.weight", "discriminator.weight"]);
+        // Adam's first step is the learning rate, whatever the gradient.
+        for (before, after) in before.iter().zip(values(&two.discriminator)) {
+            assert!((before - after - 1e-2).abs() < 1e-5, "{before} to {after}");
         }
     }
 }

@@ -33,6 +33,9 @@ use crate::error::{Error, Result};
 
 /// Steps in a row that may be lost to numbers that are not finite.
 const MOST_SKIPPED: u32 = 10;
+/// Pictures over which the latents of a new autoencoder are measured, at least: light differs from picture
+/// to picture.
+const SCALE_PICTURES: usize = 128;
 
 /// What happens in a run.
 #[derive(Debug, Clone)]
@@ -164,12 +167,16 @@ impl Run {
         let (networks, from) = (learner.networks(), state.batch);
         let class = class_pictures(&recipe, &preparation, (networks, out, from))?;
         let scale_probe = match recipe.stage {
-            TrainingStage::Autoencoder => Some(HeldOut::read(source, &recipe, &preparation)?),
+            TrainingStage::Autoencoder => Some(HeldOut::read(
+                source,
+                SCALE_PICTURES,
+                (&recipe, &preparation),
+            )?),
             _ => None,
         };
         let held_out = match (&recipe.held_out, recipe.evaluation.every) {
             (Some(config), every) if every > 0 => {
-                Some(HeldOut::read(open(config)?, &recipe, &preparation)?)
+                Some(HeldOut::read(open(config)?, 0, (&recipe, &preparation))?)
             }
             _ => None,
         };
@@ -323,6 +330,7 @@ impl Run {
         self.state.step = self.learner.steps();
         self.state.held_out = None; // until it is measured again
         self.state.optimizer_steps = self.learner.optimizer.steps;
+        self.state.discriminator_steps = Some(self.learner.optimizer.discriminator_steps);
         let took = begin.elapsed().as_secs_f64();
         let record = StepRecord {
             step: self.state.step,
