@@ -165,9 +165,14 @@ def with_autoencoder(model):
 
 
 def with_decoder(model):
+    """A decoder with its temporal layers, as a run of the stage `decoder` leaves it."""
+
     def change(text, stack):
-        shutil.copytree(model, stack / "decoder", ignore=shutil.ignore_patterns("training"))
-        return text.rstrip() + '\n\n[decoder]\nmodel = "decoder"\n'
+        shutil.rmtree(stack / "model" / "vae")
+        shutil.copytree(model / "vae", stack / "model" / "vae")
+        layers = Path("temporal") / "decoder.safetensors"
+        shutil.copyfile(model / layers, stack / "model" / layers)
+        return text
 
     return change
 

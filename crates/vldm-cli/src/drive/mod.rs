@@ -42,7 +42,8 @@ pub(crate) struct DriveArgs {
     #[arg(long, value_name = "SECONDS", default_value_t = 10.0)]
     pub(crate) seconds: f64,
 
-    /// Different futures of the same first frame; several are also shown side by side.
+    /// Different futures of the same first frame; several are also shown side by side where --output
+    /// names a file.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) rollouts: usize,
 
@@ -59,7 +60,8 @@ pub(crate) struct DriveArgs {
     #[arg(long, value_name = "STAGE=N", value_parser = stage_steps)]
     pub(crate) stage_steps: Vec<(Stage, usize)>,
 
-    /// A stack's folder [default: assets/default, here or above the program].
+    /// A stack's folder, or a stack's preset (random weights) [default: assets/default, here or above the
+    /// program].
     #[arg(long, value_name = "PATH")]
     pub(crate) model: Option<PathBuf>,
 

@@ -25,11 +25,13 @@ pub(crate) struct OutputArgs {
     #[arg(short, long, value_name = "PATH")]
     pub(crate) output: PathBuf,
 
-    /// Frames per second of the result [default: what follows from the input].
+    /// Frames per second of the result [default: what follows from the input; of latents, which do not
+    /// tell, 30].
     #[arg(long, value_name = "RATE")]
     pub(crate) fps: Option<Fps>,
 
-    /// A stack's folder [default: assets/default, here or above the program].
+    /// A stack's folder, or a stack's preset (random weights) [default: assets/default, here or above the
+    /// program].
     #[arg(long, value_name = "PATH")]
     pub(crate) model: Option<PathBuf>,
 

@@ -29,8 +29,8 @@ pub(crate) struct GenerateArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) image: Option<PathBuf>,
 
-    /// A model's folder or .safetensors file, or a training run, of which the latest checkpoint is taken
-    /// [default: assets/default, here or above the program].
+    /// A model's or a stack's folder, a .safetensors file, a training run (its latest checkpoint) or a
+    /// preset's name (random weights) [default: assets/default, here or above the program].
     #[arg(long, value_name = "PATH")]
     pub(crate) model: Option<PathBuf>,
 
@@ -92,7 +92,7 @@ pub(crate) struct GenerateArgs {
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Sampling")]
     pub(crate) seed: u64,
 
-    /// Sampling steps.
+    /// Sampling steps; of a stack those of the key frames, see --stage-steps.
     #[arg(long, value_name = "N", help_heading = "Sampling")]
     pub(crate) steps: Option<usize>,
 
@@ -121,7 +121,8 @@ pub(crate) struct GenerateArgs {
     #[arg(long, value_name = "SHARE", help_heading = "Sampling")]
     pub(crate) noise_augmentation: Option<f64>,
 
-    /// Farthest frame that attention over time looks at [default: all of them].
+    /// Farthest frame that attention over time looks at [default: all of them; 8 where a stack makes
+    /// more than 8 key frames].
     #[arg(long, value_name = "FRAMES", help_heading = "Sampling")]
     pub(crate) attention_distance: Option<usize>,
 
@@ -158,8 +159,8 @@ pub(crate) struct GenerateArgs {
     #[arg(long, value_name = "PIXELS", help_heading = "Computing")]
     pub(crate) tile: Option<usize>,
 
-    /// Refuse to start what is expected to take more, such as 16GB; decodes fewer frames at a time
-    /// to stay below.
+    /// Refuse to start what is expected to take more, such as 16GB; decodes fewer frames at a time,
+    /// and upsamples in smaller tiles, to stay below.
     #[arg(long, value_name = "SIZE", help_heading = "Computing")]
     pub(crate) max_memory: Option<Bytes>,
 }

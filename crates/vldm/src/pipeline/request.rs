@@ -1,4 +1,4 @@
-//! What can be asked for. One type for the command line, the library and the web.
+//! What can be asked for. One type for the command line and the library.
 
 use std::collections::BTreeMap;
 

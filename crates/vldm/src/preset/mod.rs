@@ -2,11 +2,11 @@
 //!
 //! A preset says what a model is made of, how it was trained and how it is sampled, and how many
 //! parameters each part must have. The files lie in `presets/` and are compiled in;
-//! [`Preset::load`] also reads a file of one's own. No weights are shipped: [`Preset::weights`]
+//! [`Preset::load`] also reads a file of one's own. No public weights are shipped: [`Preset::weights`]
 //! says where the public ones come from, and under which licence.
 //!
-//! Every preset `x` of a model has a sibling `tiny-x` of the same form with few channels, which
-//! tests build and run.
+//! Every preset `x` of a model, but those of the driving world, which are small themselves, has a
+//! sibling `tiny-x` of the same form with few channels, which tests build and run.
 //!
 //! # Inheritance
 //!
@@ -46,7 +46,7 @@ use crate::unet::{TemporalConfig, UNetConfig};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Preset {
-    /// What `--preset` and other presets call it.
+    /// What commands and other presets call it.
     pub name: String,
     /// One line.
     pub summary: String,
