@@ -24,7 +24,7 @@ pub(crate) struct ComputeArgs {
     pub(crate) device: DeviceName,
 
     /// What to compute in; auto is bf16 on a CPU with matrix tiles for it (AMX), else f32; training
-    /// follows its recipe, verifying is in f32.
+    /// follows its recipe, verifying and measuring are in f32.
     #[arg(long, value_name = "TYPE", default_value = "auto")]
     pub(crate) dtype: Dtype,
 

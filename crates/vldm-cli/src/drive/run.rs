@@ -131,6 +131,7 @@ impl<'a> Job<'a> {
             .collect::<Result<_, _>>()?;
         for ((request, path), folder) in each().zip(&folders) {
             if is_written(path) {
+                say(path.display())?;
                 continue;
             }
             let mut writer = FrameWriter::new(self, request, path, onto.clone())?;
