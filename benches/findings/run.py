@@ -152,13 +152,20 @@ def without_upsampler_layers(text, stack):
     return text
 
 
+DECODER_LAYERS = Path("model") / "temporal" / "decoder.safetensors"
+
+
+def copy_autoencoder(model, stack):
+    shutil.rmtree(stack / "model" / "vae")
+    shutil.copytree(model / "vae", stack / "model" / "vae")
+
+
 def with_autoencoder(model):
     """The decoder as it was before it was tuned over time."""
 
     def change(text, stack):
-        (stack / "model" / "temporal" / "decoder.safetensors").unlink()
-        shutil.rmtree(stack / "model" / "vae")
-        shutil.copytree(model / "vae", stack / "model" / "vae")
+        (stack / DECODER_LAYERS).unlink()
+        copy_autoencoder(model, stack)
         return text
 
     return change
@@ -168,10 +175,8 @@ def with_decoder(model):
     """A decoder with its temporal layers, as a run of the stage `decoder` leaves it."""
 
     def change(text, stack):
-        shutil.rmtree(stack / "model" / "vae")
-        shutil.copytree(model / "vae", stack / "model" / "vae")
-        layers = Path("temporal") / "decoder.safetensors"
-        shutil.copyfile(model / layers, stack / "model" / layers)
+        copy_autoencoder(model, stack)
+        shutil.copyfile(model / "temporal" / "decoder.safetensors", stack / DECODER_LAYERS)
         return text
 
     return change

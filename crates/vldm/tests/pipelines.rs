@@ -54,7 +54,7 @@ fn request(settings: &Value) -> GenerateRequest {
 }
 
 fn run(model: &Model, settings: &Value, folder: &Path) -> Sample {
-    let plan = Plan::new(&model.description, &request(settings), false, 4).expect("a plan");
+    let plan = Plan::new(&model.description, &request(settings), None, 4).expect("a plan");
     let input = settings["input"].as_str().expect("a file");
     let given = Weights::open(folder.join(input)).expect("tensors");
     let given = GivenTensors::read(&given, &model.device).expect("latents");

@@ -1,5 +1,7 @@
 //! Whole stacks of tiny models with random weights: what holds whatever the weights are.
 
+use std::path::Path;
+
 use burn::tensor::{DType, Device, Tensor};
 use vldm::conditioning::boxes::ObjectBox;
 use vldm::model::{LoadSettings, ModelDescription};
@@ -109,6 +111,10 @@ fn the_upsampler_enlarges_what_was_decoded() {
     );
 }
 
+fn key_frames_of(stack: &StackDescription) -> Vec<f32> {
+    values(&run(stack, &request(3), LastStage::KeyFrames)[0].latents)
+}
+
 /// Weights of a stack's key-frame model from another seed, or the same.
 fn personal(preset: &str, seed: u64) -> ModelDescription {
     let preset = Preset::load(preset).expect("a preset");
@@ -120,8 +126,7 @@ fn a_personal_model_of_the_same_weights_changes_nothing() {
     let plain = stack("tiny-stack-text-to-video");
     let same = personal("tiny-sd21-video", 3);
     let same = plain.clone().with_personal(&same).expect("it fits");
-    let latents = |stack| values(&run(stack, &request(3), LastStage::KeyFrames)[0].latents);
-    assert_eq!(latents(&same), latents(&plain));
+    assert_eq!(key_frames_of(&same), key_frames_of(&plain));
 }
 
 #[test]
@@ -129,8 +134,7 @@ fn a_personal_model_changes_pictures_and_must_fit() {
     let plain = stack("tiny-stack-text-to-video");
     let other = personal("tiny-sd21", 9);
     let personal_stack = plain.clone().with_personal(&other).expect("it fits");
-    let latents = |stack| values(&run(stack, &request(3), LastStage::KeyFrames)[0].latents);
-    assert_ne!(latents(&personal_stack), latents(&plain));
+    assert_ne!(key_frames_of(&personal_stack), key_frames_of(&plain));
     let error = plain
         .with_personal(&personal("tiny-driving", 9))
         .expect_err("it reads no text");
@@ -269,7 +273,7 @@ fn a_picture_with_boxes_is_the_first_frame_of_a_rollout() {
         height: usual.height,
         ..GenerateRequest::default()
     };
-    let plan = Plan::new(&model.description, &request, false, 4).expect("a plan");
+    let plan = Plan::new(&model.description, &request, None, 4).expect("a plan");
     let generation = Generation::new(&model, plan, None, GivenTensors::default()).expect("a run");
     let sample = generation.last().expect("a sample").expect("no error");
     let Progress::Finished(sample) = sample else {
@@ -280,7 +284,8 @@ fn a_picture_with_boxes_is_the_first_frame_of_a_rollout() {
         frames: Some(2),
         ..request
     };
-    Plan::new(&model.description, &clip, true, 4).expect_err("boxes on a clip");
+    let layers = Path::new("temporal.safetensors");
+    Plan::new(&model.description, &clip, Some(layers), 4).expect_err("boxes on a clip");
 }
 
 #[test]

@@ -1,13 +1,12 @@
 //! The arguments of `vldm generate`, as typed.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use vldm::diffusion::Guidance;
 use vldm::preset::Stage;
 use vldm::sampler::{SamplerConfig, all_samplers};
-use vldm::{Error, Result};
 use vldm_media::Fps;
 
 use crate::bytes::Bytes;
@@ -165,48 +164,6 @@ pub(crate) struct GenerateArgs {
     pub(crate) max_memory: Option<Bytes>,
 }
 
-impl GenerateArgs {
-    /// Refuses what would change nothing on the way through a whole stack.
-    pub(super) fn refuse_flags_of_a_model(&self, stack: &Path) -> Result<()> {
-        let flags = [
-            ("--lora", !self.weights.lora.is_empty()),
-            ("--prediction-type", self.weights.prediction_type.is_some()),
-            ("--weights-seed", self.weights.weights_seed != 0),
-            ("--motion-bucket", self.motion_bucket.is_some()),
-            ("--noise-augmentation", self.noise_augmentation.is_some()),
-        ];
-        let advice = "which it would not reach: leave it out, or name a single model";
-        refuse(&flags, |flag| {
-            format!(
-                "{flag} was given, but {} is a whole stack, {advice}",
-                stack.display()
-            )
-        })
-    }
-
-    /// Refuses what would change nothing where a single model works.
-    pub(super) fn refuse_flags_of_a_stack(&self) -> Result<()> {
-        let flags = [
-            ("--until", self.until.is_some()),
-            ("--stage-steps", !self.stage_steps.is_empty()),
-            ("--tile", self.tile.is_some()),
-        ];
-        refuse(&flags, |flag| {
-            format!(
-                "{flag} was given, but a single model makes this (--frames 1, --image, \
-                 --initial-latents, --temporal, or a model that is no whole stack): leave it out"
-            )
-        })
-    }
-}
-
-fn refuse(flags: &[(&str, bool)], say: impl Fn(&str) -> String) -> Result<()> {
-    match flags.iter().find(|(_, given)| *given) {
-        None => Ok(()),
-        Some((flag, _)) => Err(Error::Input(say(flag))),
-    }
-}
-
 /// A stage that a stack may end with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Until {
@@ -219,7 +176,7 @@ pub(crate) enum Until {
 }
 
 /// `night=1`.
-pub(crate) fn label(text: &str) -> std::result::Result<(String, usize), String> {
+pub(crate) fn label(text: &str) -> Result<(String, usize), String> {
     let wrong = || format!("expected NAME=NUMBER such as night=1, not \"{text}\"");
     let (name, value) = text.split_once('=').ok_or_else(wrong)?;
     Ok((
@@ -229,7 +186,7 @@ pub(crate) fn label(text: &str) -> std::result::Result<(String, usize), String> 
 }
 
 /// `interpolation=10`.
-pub(crate) fn stage_steps(text: &str) -> std::result::Result<(Stage, usize), String> {
+pub(crate) fn stage_steps(text: &str) -> Result<(Stage, usize), String> {
     let wrong = || {
         format!(
             "expected STAGE=N with a stage of image, boxes, key_frames, prediction, interpolation, \
@@ -252,7 +209,7 @@ fn sampler() -> impl TypedValueParser<Value = SamplerConfig> {
 }
 
 /// `7.5`.
-pub(crate) fn scale(text: &str) -> std::result::Result<f64, String> {
+pub(crate) fn scale(text: &str) -> Result<f64, String> {
     match text.trim().parse::<f64>() {
         Ok(number) if number.is_finite() => Ok(number),
         _ => Err(format!("expected a number such as 1.5, not \"{text}\"")),
@@ -260,7 +217,7 @@ pub(crate) fn scale(text: &str) -> std::result::Result<f64, String> {
 }
 
 /// `7.5`, or `1:3`.
-fn guidance(text: &str) -> std::result::Result<Guidance, String> {
+fn guidance(text: &str) -> Result<Guidance, String> {
     let number = |part| {
         scale(part).map_err(|_| {
             format!("expected a number such as 7.5, or FIRST:LAST such as 1:3, not \"{text}\"")

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 use vldm::checkpoint::Weights;
-use vldm::model::{LoadSettings, ModelDescription, temporal_parameters};
+use vldm::model::{LoadSettings, ModelDescription};
 use vldm::pipeline::{GenerateRequest, Generation, GivenTensors, Plan};
 use vldm_media::Info;
 
@@ -108,10 +108,12 @@ fn prepare(
     let bytes_per_value = args.compute.dtype().size() as u64;
     let own_temporal = args.weights.temporal.clone();
     let make_plan = |request: &GenerateRequest| {
-        let temporal = own_temporal.is_some();
-        let mut plan = Plan::new(&description, request, temporal, bytes_per_value)?;
-        let layers = own_temporal.as_deref().map_or(0, temporal_parameters);
-        plan.memory.weights += layers as u64 * bytes_per_value;
+        let plan = Plan::new(
+            &description,
+            request,
+            own_temporal.as_deref(),
+            bytes_per_value,
+        )?;
         match &personal {
             None => Ok(plan),
             Some(personal) => plan.with_personal(personal, &description, bytes_per_value),

@@ -1,5 +1,7 @@
 //! From what was typed to the library's request.
 
+use std::path::Path;
+
 use vldm::model::ModelDescription;
 use vldm::pipeline::{GenerateRequest, Task, Wishes};
 use vldm::sampler::SamplerConfig;
@@ -77,6 +79,39 @@ impl GenerateArgs {
         }
     }
 
+    /// Refuses what would change nothing on the way through a whole stack.
+    pub(super) fn refuse_flags_of_a_model(&self, stack: &Path) -> Result<()> {
+        let flags = [
+            ("--lora", !self.weights.lora.is_empty()),
+            ("--prediction-type", self.weights.prediction_type.is_some()),
+            ("--weights-seed", self.weights.weights_seed != 0),
+            ("--motion-bucket", self.motion_bucket.is_some()),
+            ("--noise-augmentation", self.noise_augmentation.is_some()),
+        ];
+        let advice = "which it would not reach: leave it out, or name a single model";
+        refuse(&flags, |flag| {
+            format!(
+                "{flag} was given, but {} is a whole stack, {advice}",
+                stack.display()
+            )
+        })
+    }
+
+    /// Refuses what would change nothing where a single model works.
+    pub(super) fn refuse_flags_of_a_stack(&self) -> Result<()> {
+        let flags = [
+            ("--until", self.until.is_some()),
+            ("--stage-steps", !self.stage_steps.is_empty()),
+            ("--tile", self.tile.is_some()),
+        ];
+        refuse(&flags, |flag| {
+            format!(
+                "{flag} was given, but a single model makes this (--frames 1, --image, \
+                 --initial-latents, --temporal, or a model that is no whole stack): leave it out"
+            )
+        })
+    }
+
     /// Refuses what belongs to another kind of model than this, and asks for what it needs;
     /// `text_alone`: it reads no labels and no boxes.
     pub(super) fn check_task(&self, task: Task, text_alone: bool) -> Result<()> {
@@ -102,11 +137,9 @@ impl GenerateArgs {
                 ],
             ),
         };
-        if let Some((flag, _)) = unread.iter().find(|(_, given)| *given) {
-            return Err(Error::Input(format!(
-                "{flag} was given, but this model {kind}: {advice}"
-            )));
-        }
+        refuse(unread, |flag| {
+            format!("{flag} was given, but this model {kind}: {advice}")
+        })?;
         let (needed, given) = match task {
             Task::TextToVideo => (
                 "--prompt TEXT",
@@ -118,6 +151,14 @@ impl GenerateArgs {
             true => Ok(()),
             false => Err(Error::Input(format!("this model {kind}: add {needed}"))),
         }
+    }
+}
+
+/// Refuses the first of these flags that was given.
+fn refuse(flags: &[(&str, bool)], say: impl Fn(&str) -> String) -> Result<()> {
+    match flags.iter().find(|(_, given)| *given) {
+        None => Ok(()),
+        Some((flag, _)) => Err(Error::Input(say(flag))),
     }
 }
 

@@ -343,8 +343,7 @@ pub fn load_temporal(
 
 /// How many parameters a file of temporal layers holds; none where it cannot be read, of which loading it
 /// will tell.
-#[must_use]
-pub fn temporal_parameters(path: &Path) -> usize {
+pub(crate) fn temporal_parameters(path: &Path) -> usize {
     let Ok(weights) = Weights::open(path) else {
         return 0;
     };

@@ -18,7 +18,8 @@ use std::path::PathBuf;
 use burn::tensor::{DType, Device};
 
 pub use assemble::assemble;
-pub use load::{LoadSettings, load_temporal, temporal_parameters};
+pub(crate) use load::temporal_parameters;
+pub use load::{LoadSettings, load_temporal};
 pub use noise::NoiseDescription;
 pub use save::{SaveSettings, save, save_temporal};
 pub(crate) use save::{Unchanged, save_beside};

@@ -144,15 +144,13 @@ impl ClipPlan {
 
     /// Whether every stage can take its steps.
     fn check_steps(&self, stack: &StackDescription) -> Result<()> {
-        let stages = [
-            (Stage::KeyFrames, true),
-            (Stage::Interpolation, self.interpolations > 0),
-            (Stage::Upsampler, self.last == LastStage::Upsampler),
-        ];
-        for (stage, _) in stages.into_iter().filter(|(_, used)| *used) {
-            let own = (self.sampler, self.steps);
-            let own = (stage == Stage::KeyFrames).then_some(own);
-            stack.needed(stage)?.check_steps(stage, own)?;
+        let check = |stage, asked| stack.needed(stage)?.check_steps(stage, asked);
+        check(Stage::KeyFrames, Some((self.sampler, self.steps)))?;
+        if self.interpolations > 0 {
+            check(Stage::Interpolation, None)?;
+        }
+        if self.last == LastStage::Upsampler {
+            check(Stage::Upsampler, None)?;
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ use vldm_media::{Clip, Frame};
 use super::decode::{DecodeChunks, decode_latents};
 use super::image_to_video::PictureCondition;
 use super::inputs::GivenTensors;
+use super::personal;
 use super::picture::pixels_to_frame;
 use super::plan::{Plan, Task};
 use super::stage::StageModel;
@@ -169,15 +170,11 @@ impl<'m> Generation<'m> {
     /// Blattmann et al. 2023, appendix H.3.
     ///
     /// # Errors
-    /// [`Error::Input`] when the model cannot stand in for this one, or a prompt's parentheses do not
-    /// pair.
+    /// [`Error::Input`] when the model cannot stand in for this one.
     pub fn with_personal(mut self, personal: &Model) -> Result<Self> {
-        let runner = &mut self.runner;
-        let stage = StageModel::new(runner.model, &StageConfig::default())?;
-        let mut stage = stage.with_personal(personal, &runner.model.description)?;
-        stage.networks.temporal = runner.stage.networks.temporal.take();
-        self.warnings = runner.plan.wishes.of(0).warnings(&stage);
-        runner.stage = stage;
+        personal::check(&personal.description, &self.runner.model.description)?;
+        self.runner.stage = self.runner.stage.with_personal(personal);
+        self.warnings = self.runner.plan.wishes.of(0).warnings(&self.runner.stage);
         Ok(self)
     }
 

@@ -52,7 +52,7 @@ impl Wishes {
     /// # Errors
     /// [`Error::Input`] for a parenthesis without its other half.
     pub(crate) fn personal(&self) -> Result<Self> {
-        self.with_prompts(|word, _| Some(word))
+        self.with_prompts(true)
     }
 
     /// The prompts as everything else reads them: without parentheses and what stands in them.
@@ -60,12 +60,12 @@ impl Wishes {
     /// # Errors
     /// As [`Wishes::personal`].
     pub(crate) fn impersonal(&self) -> Result<Self> {
-        self.with_prompts(|word, personal| (!personal).then_some(word))
+        self.with_prompts(false)
     }
 
-    fn with_prompts(&self, keep: impl Fn(char, bool) -> Option<char>) -> Result<Self> {
+    fn with_prompts(&self, personal: bool) -> Result<Self> {
         let change = |prompt: &Option<String>| {
-            let changed = prompt.as_deref().map(|prompt| rewritten(prompt, &keep));
+            let changed = prompt.as_deref().map(|prompt| read_as(prompt, personal));
             changed.transpose()
         };
         Ok(Self {
@@ -76,8 +76,8 @@ impl Wishes {
     }
 }
 
-/// A prompt without parentheses, of whose characters `keep` decides, told whether they stood in some.
-fn rewritten(prompt: &str, keep: impl Fn(char, bool) -> Option<char>) -> Result<String> {
+/// A prompt without parentheses; what stands in them is kept where `personal` says so.
+fn read_as(prompt: &str, personal: bool) -> Result<String> {
     let unpaired = || {
         Error::Input(format!(
             "\"{prompt}\": expected every parenthesis with its other half, as in \"a (sks) car\"; they \
@@ -90,7 +90,8 @@ fn rewritten(prompt: &str, keep: impl Fn(char, bool) -> Option<char>) -> Result<
         match character {
             '(' => depth += 1,
             ')' => depth = depth.checked_sub(1).ok_or_else(unpaired)?,
-            other => kept.extend(keep(other, depth > 0)),
+            other if personal || depth == 0 => kept.push(other),
+            _ => {}
         }
     }
     if depth > 0 {
@@ -191,9 +192,7 @@ mod tests {
         };
         let stage = |model: &Model| StageModel::new(model, &StageConfig::default());
         let (original, subject) = (model(1), model(2));
-        let personal = stage(&original)
-            .and_then(|stage| stage.with_personal(&subject, &original.description))
-            .expect("it fits");
+        let personal = stage(&original).expect("a stage").with_personal(&subject);
         let [spatial, temporal] = read(&personal, "a (sks) car");
         let plain = |model: &Model, prompt| read(&stage(model).expect("a stage"), prompt);
         assert_eq!(spatial, plain(&subject, "a sks car")[0]);

@@ -1,5 +1,7 @@
 //! A request resolved against a model: every number that a run will use, before it starts.
 
+use std::path::Path;
+
 use serde::Serialize;
 use vldm_media::Fps;
 
@@ -11,6 +13,7 @@ use crate::diffusion::{Guidance, NoiseSchedule, StepPlan};
 use crate::error::{Error, Result};
 use crate::model::{
     AutoencoderDescription, ModelDescription, NoiseDescription, UNetDescription, UsualSettings,
+    temporal_parameters,
 };
 use crate::sampler::SamplerConfig;
 
@@ -87,7 +90,7 @@ struct Parts<'a> {
 impl Plan {
     /// Resolves `request` for a model.
     ///
-    /// `added_temporal`: a file of temporal layers will be put onto the U-Net. `bytes_per_value`:
+    /// `added_temporal`: the file of temporal layers that will be put onto the U-Net. `bytes_per_value`:
     /// 4 for f32, 2 for bf16.
     ///
     /// # Errors
@@ -95,11 +98,11 @@ impl Plan {
     pub fn new(
         description: &ModelDescription,
         request: &GenerateRequest,
-        added_temporal: bool,
+        added_temporal: Option<&Path>,
         bytes_per_value: u64,
     ) -> Result<Self> {
         request.validate()?;
-        let parts = Parts::of(description, added_temporal)?;
+        let parts = Parts::of(description, added_temporal.is_some())?;
         let frames = parts.frames(request)?;
         parts.check_wishes(description, request, frames)?;
         let (width, height) = parts.size(request)?;
@@ -118,8 +121,9 @@ impl Plan {
         let schedule = NoiseSchedule::new(parts.noise.schedule)?;
         let levels = sampler.plan(&schedule, &parts.noise.steps_for(&sampler), steps)?;
         let decode_chunk = request.decode_chunk.unwrap_or(14).min(frames);
+        let layers = added_temporal.map_or(0, temporal_parameters) as u64;
         let memory = MemoryEstimate {
-            weights: description.weight_bytes(bytes_per_value),
+            weights: description.weight_bytes(bytes_per_value) + layers * bytes_per_value,
             ..parts.activations([frames, decode_chunk], [height, width], bytes_per_value)
         };
         Ok(Self {

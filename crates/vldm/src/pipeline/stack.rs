@@ -32,7 +32,7 @@ pub struct StageDescription {
     /// The model that serves it.
     pub model: ModelDescription,
     /// A personal model, whose spatial layers and words take the place of that model's.
-    pub personal: Option<ModelDescription>,
+    pub(crate) personal: Option<ModelDescription>,
     /// What it is run with; paths are whole.
     pub config: StageConfig,
 }
@@ -337,10 +337,10 @@ impl StageLoader {
             let (layers, _) = load_temporal(config, path, (&onto.0, onto.1))?;
             stage.networks.temporal = Some(layers);
         }
-        match &description.personal {
-            None => Ok(stage),
-            Some(personal) => stage.with_personal(self.model(personal)?, &description.model),
-        }
+        Ok(match &description.personal {
+            None => stage,
+            Some(personal) => stage.with_personal(self.model(personal)?),
+        })
     }
 
     fn model(&mut self, description: &ModelDescription) -> Result<&Model> {

@@ -2,12 +2,12 @@
 
 use burn::tensor::{DType, Device, Tensor};
 
-use super::personal::{self, Original};
+use super::personal::Original;
 use crate::conditioning::encoders::ConditionEncodersConfig;
 use crate::diffusion::{Guidance, NoiseLevel, NoiseSchedule, Preconditioning, StepPlan};
 use crate::error::{Error, Result};
 use crate::layout::unfold_frames;
-use crate::model::{Model, ModelDescription, NoiseDescription, StageConfig, VideoAutoencoder};
+use crate::model::{Model, NoiseDescription, StageConfig, VideoAutoencoder};
 use crate::sampler::SamplerConfig;
 use crate::text::Tokenizer;
 use crate::train::denoising::network_input;
@@ -76,16 +76,8 @@ impl StageModel {
     }
 
     /// The same with the spatial layers and the text encoder of a personal model; layers over time
-    /// stay, and read what they have always read.
-    ///
-    /// # Errors
-    /// [`Error::Input`] when the model cannot stand in for this one's.
-    pub(crate) fn with_personal(
-        mut self,
-        personal: &Model,
-        original: &ModelDescription,
-    ) -> Result<Self> {
-        personal::check(&personal.description, original)?;
+    /// stay, and read what they have always read. The model has been checked to fit.
+    pub(crate) fn with_personal(mut self, personal: &Model) -> Self {
         let networks = Networks {
             unet: personal.unet.as_ref().map(|unet| unet.unet.clone()),
             temporal: self.networks.temporal.take(),
@@ -102,7 +94,7 @@ impl StageModel {
             tokenizer: self.tokenizer.take(),
         });
         self.tokenizer = personal.tokenizer.clone();
-        Ok(self)
+        self
     }
 
     /// The stepping rule.

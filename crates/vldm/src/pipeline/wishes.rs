@@ -102,32 +102,27 @@ fn repeat(tokens: &Tensor<3>, batch: usize) -> Tensor<3> {
     tokens.clone().expand([batch, count, width])
 }
 
-/// What of a prompt and a negative prompt is cut off.
-fn cut(tokenizer: &Tokenizer, texts: [&str; 2]) -> Vec<String> {
+/// What of a prompt and a negative prompt the model does not read: words of `texts` that are cut off, and
+/// words of `known` that it cannot tell apart.
+fn unread(tokenizer: &Tokenizer, texts: [&str; 2], known: [&str; 2]) -> Vec<String> {
+    let mut warnings = Vec::new();
     let each = ["prompt", "negative prompt"].into_iter().zip(texts);
-    let warning = |(name, text)| {
-        let cut = tokenizer.encode(text).truncated?;
-        Some(format!(
-            "the {name} is longer than {} tokens; this part of it is not read: \"{cut}\"",
-            tokenizer.max_length()
-        ))
-    };
-    each.filter_map(warning).collect()
-}
-
-/// Words of a prompt and a negative prompt that the model cannot tell apart.
-fn unknown(tokenizer: &Tokenizer, texts: [&str; 2]) -> Vec<String> {
-    let each = ["prompt", "negative prompt"].into_iter().zip(texts);
-    let warning = |(name, text)| {
-        let words: Vec<_> = tokenizer.unknown_words(text);
-        (!words.is_empty()).then(|| {
-            format!(
+    for ((name, text), known) in each.zip(known) {
+        if let Some(cut) = tokenizer.encode(text).truncated {
+            warnings.push(format!(
+                "the {name} is longer than {} tokens; this part of it is not read: \"{cut}\"",
+                tokenizer.max_length()
+            ));
+        }
+        let unknown = tokenizer.unknown_words(known);
+        if !unknown.is_empty() {
+            warnings.push(format!(
                 "the model has never read {} of the {name}: it cannot tell these words apart",
-                words.join(", ")
-            )
-        })
-    };
-    each.filter_map(warning).collect()
+                unknown.join(", ")
+            ));
+        }
+    }
+    warnings
 }
 
 impl Wishes {
@@ -238,9 +233,7 @@ impl Wishes {
         // A personal word is unknown on purpose.
         let impersonal = stage.original.as_ref().and_then(|_| self.impersonal().ok());
         let known = impersonal.as_ref().unwrap_or(self);
-        let mut warnings = cut(tokenizer, self.texts());
-        warnings.extend(unknown(tokenizer, known.texts()));
-        warnings
+        unread(tokenizer, self.texts(), known.texts())
     }
 
     fn texts(&self) -> [&str; 2] {
