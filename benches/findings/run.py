@@ -19,6 +19,14 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 SHIPPED = Path("assets/default")
+# Where a recipe's latents are kept; those of one folder are encoded with the same text encoder, or none.
+CACHES = {
+    "temporal": "clips",
+    "attention-only": "clips",
+    "pretrained": "clips-pretrained",
+    "end-to-end": "clips-pretrained",
+    "image": "pictures",
+}
 STAGES = {"image": "image", "pixels": "image", "decoder-video": "decoder", "decoder-image": "decoder"}
 HELD_OUT = 900002
 KEY_FRAMES = ["--frames", "8", "--fps", "1.875"]
@@ -57,9 +65,13 @@ class Bench:
             text = (HERE / "recipes" / f"{name}.toml").read_text()
             text = text.replace("seed = SEED", f"seed = {seed}").replace("IMAGE", str(image))
             text = text.replace("AUTOENCODER", str(self.autoencoder))
+            cache = self.work / "cache" / CACHES.get(name, name)
+            text = text.replace('"CACHE"', f'"{cache.resolve()}"')
             recipe = self.work / "recipes" / f"{name}-{seed}.toml"
             recipe.parent.mkdir(parents=True, exist_ok=True)
             recipe.write_text(text)
+            if name in CACHES:
+                self.vldm("data", "encode", recipe, "--store", "f16", "--dtype", "bf16", "-o", cache)
             begun = ["--resume"] if (run / "checkpoints").exists() else []
             self.vldm("train", STAGES.get(name, "temporal"), recipe, "-o", run, *begun)
             (run / "done").touch()

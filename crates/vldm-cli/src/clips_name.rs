@@ -10,7 +10,7 @@ use vldm_media::Fps;
 /// A set of clips by name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ClipsName {
-    /// A folder, a .tar file or a clip.
+    /// A folder or a .tar file.
     Path(PathBuf),
     /// Driving worlds of this seed.
     World(u64),
@@ -20,16 +20,13 @@ impl FromStr for ClipsName {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text.strip_prefix("world") {
-            Some("") => Ok(Self::World(0)),
-            Some(rest) if rest.starts_with(':') => {
-                let seed = rest[1..].parse();
-                Ok(Self::World(seed.map_err(|_| {
-                    format!("expected world:SEED with a whole number, not \"{text}\"")
-                })?))
-            }
-            _ => Ok(Self::Path(PathBuf::from(text))),
-        }
+        let Some(seed) = text.strip_prefix("world:") else {
+            return Ok(Self::Path(PathBuf::from(text)));
+        };
+        let seed = seed.parse();
+        Ok(Self::World(seed.map_err(|_| {
+            format!("expected world:SEED with a whole number, not \"{text}\"")
+        })?))
     }
 }
 
@@ -75,7 +72,7 @@ mod tests {
     #[test]
     fn sets_by_name() {
         let check = |text: &str, expected: ClipsName| assert_eq!(text.parse(), Ok(expected));
-        check("world", ClipsName::World(0));
+        check("world", ClipsName::Path("world".into()));
         check("world:7", ClipsName::World(7));
         check("worlds", ClipsName::Path("worlds".into()));
         check("./world", ClipsName::Path("./world".into()));

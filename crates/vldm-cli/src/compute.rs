@@ -84,6 +84,16 @@ impl ComputeArgs {
         self.device.open()
     }
 
+    /// As [`open`](Self::open), for measuring, which is in f32.
+    pub(crate) fn open_for_measuring(&self) -> anyhow::Result<Device> {
+        if self.dtype == Dtype::Bf16 {
+            anyhow::bail!(vldm::Error::Input(
+                "--dtype bf16: measuring is in f32; leave it out".into()
+            ));
+        }
+        self.open()
+    }
+
     /// How many threads compute on the CPU, once [`ComputeArgs::open`] has set them.
     pub(crate) fn threads(&self) -> usize {
         rayon::current_num_threads()

@@ -88,23 +88,27 @@ impl PendingFile {
     }
 }
 
-/// A folder that has no name yet.
+/// A folder that has no name yet; or, where there is an empty one of that name already (a link, a mount
+/// point, the working folder), the files that it is to hold, in a folder within it.
 #[derive(Debug)]
 pub(crate) struct PendingFolder {
     temporary: TempDir,
     path: PathBuf,
+    within: bool,
 }
 
 impl PendingFolder {
     pub(crate) fn create(path: &Path) -> Result<Self> {
         let mut builder = builder();
         public(&mut builder, true);
+        let within = path.is_dir();
         let temporary = builder
-            .tempdir_in(parent(path))
+            .tempdir_in(if within { path } else { parent(path) })
             .map_err(Error::io("create a folder here", path))?;
         Ok(Self {
             temporary,
             path: path.to_path_buf(),
+            within,
         })
     }
 
@@ -120,17 +124,35 @@ impl PendingFolder {
         Ok(path)
     }
 
-    /// Gives the folder its name; an empty folder of that name makes room.
+    /// Gives the folder its name, or moves the files to the one that has it.
     pub(crate) fn commit(self) -> Result<()> {
         sync_folder(self.temporary.path());
-        if self.path.is_dir() {
-            fs::remove_dir(&self.path).map_err(Error::io("replace the folder", &self.path))?;
+        if self.within {
+            return self.move_files();
         }
         fs::rename(self.temporary.path(), &self.path)
             .map_err(Error::io("rename to its final name", &self.path))?;
         // It has moved: nothing is left to be removed.
         let _ = self.temporary.keep();
         sync_folder(parent(&self.path));
+        Ok(())
+    }
+
+    fn move_files(self) -> Result<()> {
+        let failed = Error::io("move the finished files to", &self.path);
+        let files = fs::read_dir(self.temporary.path()).and_then(|files| {
+            for file in files {
+                let file = file?;
+                fs::rename(file.path(), self.path.join(file.file_name()))?;
+            }
+            Ok(())
+        });
+        if files.is_err() {
+            // They took long to make: they stay where they are.
+            let _ = self.temporary.keep();
+        }
+        files.map_err(failed)?;
+        sync_folder(&self.path);
         Ok(())
     }
 }
@@ -185,6 +207,21 @@ mod tests {
         pending.commit().unwrap();
         assert_eq!(names(folder.path()), ["frames"]);
         assert_eq!(names(&path), ["a.txt"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_to_an_empty_folder_is_a_place_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let [path, link] = ["there", "link"].map(|name| folder.path().join(name));
+        fs::create_dir(&path).unwrap();
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        let pending = PendingFolder::create(&link).unwrap();
+        pending.add("a.txt", b"words").unwrap();
+        assert!(!path.join("a.txt").exists());
+        pending.commit().unwrap();
+        assert_eq!(names(&path), ["a.txt"]);
+        assert!(link.is_symlink());
     }
 
     #[cfg(unix)]

@@ -47,7 +47,7 @@ fn running_failed(path: &Path) -> Error {
 
 /// Asks ffprobe what the file holds.
 pub(crate) fn probe(path: &Path, options: &ReadOptions, why: &str) -> Result<Info> {
-    let output = Command::new(ffprobe(&options.ffmpeg))
+    let output = own_group(&mut Command::new(ffprobe(&options.ffmpeg)))
         .args([
             "-v",
             "error",
@@ -58,11 +58,11 @@ pub(crate) fn probe(path: &Path, options: &ReadOptions, why: &str) -> Result<Inf
         ])
         .args([
             "-show_entries",
-            "stream=width,height,avg_frame_rate,r_frame_rate,nb_frames",
+            "stream=width,height,avg_frame_rate,r_frame_rate,nb_frames,duration",
         ])
         .args([
             "-show_entries",
-            "stream=duration:format=duration",
+            "stream_tags=rotate:stream_side_data=rotation:format=duration",
             "-of",
             "json",
         ])
@@ -96,12 +96,34 @@ fn parse_probe(json: &[u8]) -> Option<Info> {
             seconds(&stream["duration"]).or_else(|| seconds(&json["format"]["duration"]));
         duration.map(|duration| (duration * fps.as_f64()).round() as usize)
     };
+    let (mut width, mut height) = (side("width")?, side("height")?);
+    if stands_on_its_side(stream) {
+        std::mem::swap(&mut width, &mut height);
+    }
     Some(Info {
-        width: side("width")?,
-        height: side("height")?,
+        width,
+        height,
         num_frames: counted.or_else(estimated).unwrap_or(0),
         fps,
     })
+}
+
+/// Whether ffmpeg turns the frames by a quarter, as phones ask for. Newer versions say it beside the
+/// stream, older ones in a tag.
+fn stands_on_its_side(stream: &serde_json::Value) -> bool {
+    let beside = stream["side_data_list"].as_array();
+    let beside = beside.and_then(|list| list.iter().find_map(|data| data["rotation"].as_f64()));
+    let tag = || stream["tags"]["rotate"].as_str()?.parse::<f64>().ok();
+    let degrees = beside.or_else(tag).unwrap_or(0.0);
+    (degrees / 90.0).round().rem_euclid(2.0) == 1.0
+}
+
+/// Apart from this program's group: Ctrl-C in a terminal is for us alone, else each clip that is being
+/// read would look damaged.
+fn own_group(command: &mut Command) -> &mut Command {
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::process_group(command, 0);
+    command
 }
 
 /// `ffprobe` in the place where `ffmpeg` is.
@@ -151,7 +173,7 @@ struct Running {
 
 impl Running {
     fn start(path: &Path, options: &ReadOptions, fps: Fps, why: &str) -> Result<Self> {
-        let mut child = Command::new(&options.ffmpeg)
+        let mut child = own_group(&mut Command::new(&options.ffmpeg))
             .args([
                 "-v",
                 "error",
@@ -276,6 +298,19 @@ mod tests {
         let info = parse_probe(json).unwrap();
         assert_eq!((info.width, info.height, info.num_frames), (64, 48, 30));
         assert_eq!(info.fps, "29.97".parse().unwrap());
+        let turned = |more: &str| {
+            let json = format!(
+                r#"{{"streams":[{{"width":64,"height":48,"avg_frame_rate":"30/1","nb_frames":"9",{more}}}]}}"#
+            );
+            let info = parse_probe(json.as_bytes()).unwrap();
+            (info.width, info.height)
+        };
+        assert_eq!(turned(r#""side_data_list":[{"rotation":-90}]"#), (48, 64));
+        assert_eq!(
+            turned(r#""side_data_list":[{},{"rotation":180}]"#),
+            (64, 48)
+        );
+        assert_eq!(turned(r#""tags":{"rotate":"270"}"#), (48, 64));
         assert_eq!(parse_probe(br#"{"streams":[]}"#), None);
         assert_eq!(parse_probe(b"no json"), None);
     }

@@ -23,7 +23,7 @@ impl Class {
 
     /// The number of the class, counted from 0.
     #[must_use]
-    pub fn index(self) -> usize {
+    pub const fn index(self) -> usize {
         self as usize
     }
 }

@@ -38,14 +38,15 @@ pub struct Check {
 /// When the file has no case, lacks an argument, or asks for a component that the model does not
 /// have.
 pub fn verify(model: &Model, reference: &Weights, tolerance: f64) -> Result<Vec<Check>> {
-    let cases: BTreeSet<(String, String)> = reference
-        .names()
-        .filter_map(|name| {
-            let (head, _) = name.split_once("/out/")?;
-            let (case, component) = head.rsplit_once('/')?;
-            Some((case.to_owned(), component.to_owned()))
-        })
-        .collect();
+    let mut cases: BTreeMap<(String, String), BTreeSet<String>> = BTreeMap::new();
+    for name in reference.names() {
+        if let Some((head, result)) = name.split_once("/out/")
+            && let Some((case, component)) = head.rsplit_once('/')
+        {
+            let case = (case.to_owned(), component.to_owned());
+            cases.entry(case).or_default().insert(result.to_owned());
+        }
+    }
     if cases.is_empty() {
         return Err(Error::Input(format!(
             "{}: no tensor is named `CASE/COMPONENT/out/RESULT`, so there is nothing to verify",
@@ -53,19 +54,26 @@ pub fn verify(model: &Model, reference: &Weights, tolerance: f64) -> Result<Vec<
         )));
     }
     let mut checks = Vec::new();
-    for (case, component) in cases {
+    for ((case, component), results) in cases {
         let arguments = Arguments {
             model,
             reference,
             head: format!("{case}/{component}"),
         };
-        for (result, value) in arguments.compute(&component)? {
+        let found = arguments.compute(&component)?;
+        for result in results {
             let name = format!("{case}/{component}/out/{result}");
-            if reference.contains(&name) {
-                let expected = arguments.values(&name)?;
-                let name = format!("{case}/{component}/{result}");
-                checks.push(compare(name, &value, &expected, tolerance)?);
-            }
+            let Some(value) = found.get(&*result) else {
+                let known: Vec<&str> = found.keys().copied().collect();
+                return Err(Error::Input(format!(
+                    "{}: {name}: the model computes no `{result}` here, only {}",
+                    reference.path().display(),
+                    known.join(", ")
+                )));
+            };
+            let expected = arguments.values(&name)?;
+            let name = format!("{case}/{component}/{result}");
+            checks.push(compare(name, value, &expected, tolerance)?);
         }
     }
     Ok(checks)

@@ -197,6 +197,7 @@ fn an_adapter_of_diffusers_is_merged() {
 
 const PLAIN: AdversarialConfig = AdversarialConfig {
     l1: 1.0,
+    squared: 0.0,
     perceptual: None,
     pyramid: 0.0,
     kl: 1e-6 * (3 * 32 * 24) as f64, // the exporter has 1e-6 for a mean over pictures of this size

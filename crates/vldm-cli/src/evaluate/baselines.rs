@@ -7,8 +7,8 @@ use vldm::data::Sample;
 use vldm::metrics::{FeatureNet, Spoiling, frechet};
 use vldm_media::Frame;
 
-use super::clips::{ClipsArgs, frames_of};
-use super::frechet::{header, resampling, row};
+use super::clips::{ClipsArgs, FRAMES, frames_of, warn_of_known_worlds};
+use super::frechet::{header, row, warn_of_sizes};
 use super::networks::FeaturesArgs;
 use super::report::{show, table};
 use crate::clips_name::ClipsName;
@@ -33,12 +33,12 @@ pub(crate) struct BaselinesArgs {
     /// The clips that are spoilt: a folder, a .tar file, or world:SEED.
     pub(crate) clips: ClipsName,
 
-    /// Other true clips, which distances are measured to; without it every second clip is kept
-    /// for that.
+    /// Other true clips, which distances are measured to; without it twice as many clips are read, and
+    /// the second half is kept for that.
     #[arg(long, value_name = "CLIPS")]
     pub(crate) held_out: Option<ClipsName>,
 
-    /// What shuffles, noise and resamples are drawn from.
+    /// What shuffles, noise and subsets are drawn from.
     #[arg(long, value_name = "SEED", default_value_t = 0)]
     pub(crate) seed: u64,
 
@@ -59,19 +59,23 @@ pub(crate) struct BaselinesArgs {
 /// Runs the command.
 pub(crate) fn run(args: &BaselinesArgs) -> anyhow::Result<()> {
     let interrupt = Interrupt::listen()?;
-    let device = args.compute.open()?;
+    let device = args.compute.open_for_measuring()?;
     let (net, provenance) = args.network.load(&device)?;
+    let names = [Some(&args.clips), args.held_out.as_ref()];
+    warn_of_known_worlds(
+        &names.into_iter().flatten().collect::<Vec<_>>(),
+        &[&provenance],
+    );
     let (clips, held_out) = sets(args, &interrupt)?;
     let truth = features(&net, &frames_of(&held_out), &device)?;
     let bar = Bar::steps("measuring".into(), SPOILINGS.len() + 2);
     let (mut rows, mut entries) = (Vec::new(), Vec::new());
     let mut add = |name: String, clips: &[&[Frame]]| -> anyhow::Result<()> {
         interrupt.check()?;
-        let found = frechet(
-            &features(&net, clips, &device)?,
-            &truth,
-            &resampling(args.seed),
-        )?;
+        let found = frechet(&features(&net, clips, &device)?, &truth, args.seed)?;
+        if rows.is_empty() {
+            warn_of_sizes(&found, truth[0].len());
+        }
         rows.push(row(&name, &found));
         entries.push(json!({ "clips": name, "result": found }));
         bar.set(rows.len());
@@ -93,8 +97,9 @@ pub(crate) fn run(args: &BaselinesArgs) -> anyhow::Result<()> {
         "metric": "fvd",
         "clips": args.clips.to_string(),
         "held_out": args.held_out.as_ref().map(ToString::to_string),
-        "frames": args.reading.frames,
+        "frames": args.reading.frames(FRAMES),
         "fps": args.reading.fps,
+        "seed": args.seed,
         "baselines": Value::Array(entries),
     });
     show(args.json, &table(&head, &rows), value, &[&provenance])
@@ -103,18 +108,20 @@ pub(crate) fn run(args: &BaselinesArgs) -> anyhow::Result<()> {
 type Sets = (Vec<Sample>, Vec<Sample>);
 
 fn sets(args: &BaselinesArgs, interrupt: &Interrupt) -> anyhow::Result<Sets> {
-    let clips = args.reading.read(&args.clips, interrupt)?;
+    let read = |name, count| {
+        let frames = args.reading.frames(FRAMES);
+        args.reading.read(name, (frames, count), interrupt)
+    };
+    let count = args.reading.count.get();
     if let Some(name) = &args.held_out {
-        return Ok((clips, args.reading.read(name, interrupt)?));
+        return Ok((read(&args.clips, count)?, read(name, count)?));
     }
-    let (mut spoilt, mut kept) = (Vec::new(), Vec::new());
-    for (number, clip) in clips.into_iter().enumerate() {
-        match number % 2 {
-            0 => spoilt.push(clip),
-            _ => kept.push(clip),
-        }
-    }
-    Ok((spoilt, kept))
+    // Halves, not every second clip: parts of one recording stand side by side.
+    let mut clips = read(&args.clips, 2 * count)?;
+    let half = clips.len() / 2;
+    let kept = clips.split_off(clips.len() - half);
+    clips.truncate(half);
+    Ok((clips, kept))
 }
 
 fn features(net: &FeatureNet, clips: &[&[Frame]], device: &Device) -> vldm::Result<Vec<Vec<f64>>> {
@@ -129,7 +136,7 @@ fn spoilt(clips: &[Sample], spoiling: Spoiling, seed: u64) -> vldm::Result<Vec<V
         .collect()
 }
 
-/// What a model of single pictures gives at best: each frame true, none of them of the same clip.
+/// What a model of single pictures gives at best: each frame true, of as many clips as there are.
 fn frame_by_frame(clips: &[Sample]) -> Vec<Vec<Frame>> {
     let of = |clip: usize| {
         let frames = (0..clips[clip].frames.len()).map(|at| {

@@ -2,10 +2,11 @@
 
 use clap::Args;
 use serde_json::json;
+use vldm::Error;
 use vldm::data::Sample;
-use vldm::metrics::{BoxScores, Detection, MATCH, Resampling, SEEN, compare, near};
+use vldm::metrics::{BoxScores, Class, Detection, MATCH, Resampling, SEEN, compare, near};
 
-use super::clips::{ClipsArgs, lacks};
+use super::clips::{ClipsArgs, FRAMES, lacks, warn_of_known_worlds};
 use super::networks::DetectorArgs;
 use super::report::{show, table, with_interval};
 use crate::clips_name::ClipsName;
@@ -16,7 +17,8 @@ use crate::progress::Bar;
 /// Clips with boxes.
 #[derive(Debug, Args)]
 pub(crate) struct BoxesArgs {
-    /// Clips or pictures with `boxes` in their metadata.jsonl, or world:SEED.
+    /// Clips or pictures with `boxes` in their metadata.jsonl, all of them, or world:SEED. Classes are 0
+    /// for cars and vans, 1 for trucks and buses, 2 for pedestrians.
     pub(crate) clips: ClipsName,
 
     /// What resamples for intervals are drawn from.
@@ -42,18 +44,24 @@ type Boxes = Vec<Vec<vldm::conditioning::boxes::ObjectBox>>;
 /// Runs the command.
 pub(crate) fn run(args: &BoxesArgs) -> anyhow::Result<()> {
     let interrupt = Interrupt::listen()?;
-    let device = args.compute.open()?;
+    let device = args.compute.open_for_measuring()?;
     let (detector, provenance) = args.detector.load(&device)?;
-    let samples = args.reading.read(&args.clips, &interrupt)?;
+    warn_of_known_worlds(&[&args.clips], &[&provenance]);
+    let frames = args.reading.frames(FRAMES);
+    let count = args.reading.count.get();
+    let samples = args
+        .reading
+        .read(&args.clips, (frames, count), &interrupt)?;
     if samples
         .iter()
         .all(|sample| sample.boxes.iter().all(Vec::is_empty))
     {
         return Err(lacks(&args.clips, "boxes").into());
     }
+    check_classes(&samples)?;
     let bar = Bar::spinner(format!("looking at {}", args.clips));
-    let frames: Vec<_> = samples.iter().flat_map(|sample| &sample.frames).collect();
-    let found = detector.detect(&frames, &device)?;
+    let pictures: Vec<_> = samples.iter().flat_map(|sample| &sample.frames).collect();
+    let found = detector.detect(&pictures, &device)?;
     drop(bar);
     let truth: Boxes = samples
         .iter()
@@ -86,7 +94,7 @@ pub(crate) fn run(args: &BoxesArgs) -> anyhow::Result<()> {
         entries.push(entry(name, &scores, recall.map(|recall| json!(recall))));
     }
     let head = [
-        &*format!("{} of {}", count(&samples), args.clips),
+        &*format!("{} of {}", amount(&samples), args.clips),
         "recall (95 % interval)",
         "precision",
         "average precision",
@@ -95,6 +103,10 @@ pub(crate) fn run(args: &BoxesArgs) -> anyhow::Result<()> {
     let value = json!({
         "metric": "boxes",
         "clips": args.clips.to_string(),
+        "count": samples.len(),
+        "frames": frames,
+        "fps": args.reading.fps,
+        "seed": args.seed,
         "overlap": MATCH,
         "score": SEEN,
         "results": entries,
@@ -102,7 +114,23 @@ pub(crate) fn run(args: &BoxesArgs) -> anyhow::Result<()> {
     show(args.json, &table(&head, &rows), value, &[&provenance])
 }
 
-fn count(samples: &[Sample]) -> String {
+/// The detector's classes are those of the driving world; a box of another one would count as missed.
+fn check_classes(samples: &[Sample]) -> vldm::Result<()> {
+    let unknown = samples.iter().find_map(|sample| {
+        let mut boxes = sample.boxes.iter().flatten();
+        let of = boxes.find(|one| one.class >= Class::ALL.len())?;
+        Some((of.class, &sample.id))
+    });
+    match unknown {
+        None => Ok(()),
+        Some((class, id)) => Err(Error::Input(format!(
+            "{id}: a box of class {class}; the detector knows 0 (car, van), 1 (truck, bus) and 2 \
+             (pedestrian): number the boxes so, or leave out others"
+        ))),
+    }
+}
+
+fn amount(samples: &[Sample]) -> String {
     let frames: usize = samples.iter().map(|sample| sample.frames.len()).sum();
     format!("{frames} frames of {} clips", samples.len())
 }

@@ -1,4 +1,4 @@
-//! The clips that are looked at: a folder, shards, one file, or worlds made on the spot.
+//! The clips that are looked at: a folder, shards, or worlds made on the spot.
 
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -6,36 +6,45 @@ use std::sync::Arc;
 
 use clap::Args;
 use vldm::Error;
-use vldm::data::{ClipInfo, ClipSource, Fit, Placement, Sample, Window};
-use vldm::metrics::SIZE;
-use vldm_media::{Filter, Fps, Frame, ReadOptions, resize_to_fill};
+use vldm::data::{ClipSource, Fit, Placement, Sample, Window};
+use vldm::metrics::{Provenance, SIZE};
+use vldm_media::{Fps, Frame, ReadOptions};
 
 use crate::clips_name::ClipsName;
 use crate::interrupt::Interrupt;
 use crate::progress::Bar;
+use crate::terminal::complain;
 
 /// How clips are read.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Clips")]
 pub(crate) struct ClipsArgs {
-    /// Frames of each clip, from its middle; all clips must hold as many.
-    #[arg(long, value_name = "N", default_value = "8")]
-    pub(crate) frames: NonZeroUsize,
+    /// Frames of each clip, from its middle; all clips must hold as many [default: 8, of fid 1].
+    #[arg(long, value_name = "N")]
+    pub(crate) frames: Option<NonZeroUsize>,
 
     /// The rate at which frames are taken; no higher than that of any clip.
     #[arg(long, value_name = "FPS", default_value_t = 7.5)]
     pub(crate) fps: f64,
 
-    /// Clips of each set at most; of worlds exactly as many are made.
+    /// Clips of each set at most, from all over it; of worlds exactly as many are made.
     #[arg(long, value_name = "N", default_value = "256")]
     pub(crate) count: NonZeroUsize,
 }
 
+/// Frames of a clip where `--frames` does not say.
+pub(crate) const FRAMES: usize = 8;
+
 impl ClipsArgs {
-    fn window(&self) -> Window {
+    /// Frames of each clip; `usual` unless given.
+    pub(crate) fn frames(&self, usual: usize) -> usize {
+        self.frames.map_or(usual, NonZeroUsize::get)
+    }
+
+    fn window(&self, frames: usize) -> Window {
         let [height, width] = SIZE;
         Window {
-            frames: self.frames.get(),
+            frames,
             fps: Some(self.fps),
             height,
             width,
@@ -43,21 +52,37 @@ impl ClipsArgs {
         }
     }
 
-    /// Reads a set of clips at the size that the metric networks know, in its own order.
+    /// Reads `frames` of each clip of a set, of `count` clips at most, at the size that the metric
+    /// networks know, in its own order. What is left out is said.
     pub(crate) fn read(
         &self,
         name: &ClipsName,
+        (frames, count): (usize, usize),
         interrupt: &Interrupt,
     ) -> anyhow::Result<Vec<Sample>> {
-        let window = self.window();
+        let window = self.window(frames);
         window.validate()?;
-        if let ClipsName::Path(path) = name
-            && is_one_clip(path)
-        {
-            return Ok(vec![one_clip(path, &window)?]);
+        let source = self.open(name, (frames, count))?;
+        let all = source.len();
+        let count = count.min(all);
+        if count < all {
+            complain(
+                "note",
+                format!("{count} of the {all} clips of {name} are looked at: see --count"),
+            );
         }
-        let source = self.open(name)?;
-        let count = self.count.get().min(source.len());
+        let unread = source.skipped();
+        if let Some(first) = unread.first() {
+            complain(
+                "warning",
+                format!(
+                    "{} clips of {name} are left out, the first one {}: {}",
+                    unread.len(),
+                    first.id,
+                    first.reason
+                ),
+            );
+        }
         let bar = Bar::steps(format!("reading {name}"), count);
         let middle = Placement {
             time: 0.5,
@@ -66,17 +91,39 @@ impl ClipsArgs {
         (0..count)
             .map(|index| {
                 interrupt.check()?;
-                let sample = source.read(index, &window, middle)?;
+                let sample = source.read(index * all / count, &window, middle)?;
                 bar.set(index + 1);
                 Ok(sample)
             })
             .collect()
     }
 
-    fn open(&self, name: &ClipsName) -> vldm::Result<Arc<dyn ClipSource>> {
-        let seconds = (self.frames.get() as f64 / self.fps).ceil() + 1.0;
+    fn open(
+        &self,
+        name: &ClipsName,
+        (frames, count): (usize, usize),
+    ) -> vldm::Result<Arc<dyn ClipSource>> {
+        let seconds = (frames as f64 / self.fps).ceil() + 1.0;
         let picture_fps = Fps::from_f64(self.fps).ok();
-        name.open(self.count.get(), (seconds, picture_fps))
+        name.open(count, (seconds, picture_fps))
+    }
+}
+
+/// Says so where a network is to measure the worlds that it learnt from.
+pub(crate) fn warn_of_known_worlds(names: &[&ClipsName], networks: &[&Provenance]) {
+    let seeds = networks
+        .iter()
+        .filter_map(|of| of.training.get("training.seed"));
+    let known: Vec<u64> = seeds.map(|&seed| seed as u64).collect();
+    for name in names {
+        if let ClipsName::World(seed) = name
+            && known.contains(seed)
+        {
+            complain(
+                "warning",
+                format!("the network has learnt from {name}: take worlds of another seed"),
+            );
+        }
     }
 }
 
@@ -86,37 +133,6 @@ pub(crate) fn frames_of(samples: &[Sample]) -> Vec<&[Frame]> {
         .iter()
         .map(|sample| sample.frames.as_slice())
         .collect()
-}
-
-fn is_one_clip(path: &Path) -> bool {
-    path.is_file() && path.extension().is_none_or(|end| end != "tar")
-}
-
-fn one_clip(path: &Path, window: &Window) -> vldm::Result<Sample> {
-    let clip = vldm_media::read(path, &ReadOptions::default())?;
-    let info = ClipInfo {
-        id: path.display().to_string(),
-        width: clip.width(),
-        height: clip.height(),
-        frames: clip.num_frames(),
-        fps: clip.fps().as_f64(),
-    };
-    let take = info.take(window, 0.5)?;
-    let frames = take.indices().map(|at| {
-        let frame = &clip.frames()[at];
-        resize_to_fill(frame, window.width, window.height, Filter::Bicubic)
-    });
-    let frames: Vec<Frame> = frames.collect::<vldm_media::Result<_>>()?;
-    Ok(Sample {
-        encoded: None,
-        boxes: vec![Vec::new(); frames.len()],
-        frames,
-        fps: take.fps,
-        start_seconds: take.start_seconds(),
-        caption: None,
-        labels: std::collections::BTreeMap::new(),
-        id: info.id,
-    })
 }
 
 /// Reads a whole clip as it is.

@@ -3,15 +3,16 @@
 use clap::Args;
 use serde_json::json;
 use vldm::data::Sample;
-use vldm::metrics::{FrechetDistance, Resampling, frechet};
+use vldm::metrics::{FrechetDistance, frechet};
 
-use super::clips::{ClipsArgs, frames_of};
+use super::clips::{ClipsArgs, FRAMES, frames_of, warn_of_known_worlds};
 use super::networks::FeaturesArgs;
 use super::report::{show, table, with_interval};
 use crate::clips_name::ClipsName;
 use crate::compute::ComputeArgs;
 use crate::interrupt::Interrupt;
 use crate::progress::Bar;
+use crate::terminal::complain;
 
 /// Two sets of clips.
 #[derive(Debug, Args)]
@@ -22,7 +23,7 @@ pub(crate) struct FrechetArgs {
     /// The set that it is compared with.
     pub(crate) b: ClipsName,
 
-    /// What resamples for the interval are drawn from.
+    /// What subsets, for the distance of endless sets, are drawn from.
     #[arg(long, value_name = "SEED", default_value_t = 0)]
     pub(crate) seed: u64,
 
@@ -50,11 +51,17 @@ pub(crate) enum Of {
 /// Runs the command.
 pub(crate) fn run(args: &FrechetArgs, of: Of) -> anyhow::Result<()> {
     let interrupt = Interrupt::listen()?;
-    let device = args.compute.open()?;
+    let device = args.compute.open_for_measuring()?;
     let (net, provenance) = args.network.load(&device)?;
+    warn_of_known_worlds(&[&args.a, &args.b], &[&provenance]);
+    let frames = args.clips.frames(match of {
+        Of::Clips => FRAMES,
+        Of::Frames => 1,
+    });
     let mut sets = Vec::new();
     for name in [&args.a, &args.b] {
-        let samples = args.clips.read(name, &interrupt)?;
+        let count = args.clips.count.get();
+        let samples = args.clips.read(name, (frames, count), &interrupt)?;
         let bar = Bar::spinner(format!("looking at {name}"));
         let readings = net.read(&seen(&samples, of), &device)?;
         drop(bar);
@@ -65,7 +72,8 @@ pub(crate) fn run(args: &FrechetArgs, of: Of) -> anyhow::Result<()> {
                 .collect::<Vec<_>>(),
         );
     }
-    let found = frechet(&sets[0], &sets[1], &resampling(args.seed))?;
+    let found = frechet(&sets[0], &sets[1], args.seed)?;
+    warn_of_sizes(&found, sets[0][0].len());
     let name = match of {
         Of::Clips => "Fréchet video distance",
         Of::Frames => "Fréchet distance of frames",
@@ -78,8 +86,9 @@ pub(crate) fn run(args: &FrechetArgs, of: Of) -> anyhow::Result<()> {
         "metric": match of { Of::Clips => "fvd", Of::Frames => "fid" },
         "a": args.a.to_string(),
         "b": args.b.to_string(),
-        "frames": args.clips.frames,
+        "frames": frames,
         "fps": args.clips.fps,
+        "seed": args.seed,
         "result": found,
     });
     show(args.json, &text, value, &[&provenance])
@@ -96,12 +105,25 @@ fn seen(samples: &[Sample], of: Of) -> Vec<&[vldm_media::Frame]> {
     }
 }
 
-/// Enough for an interval of a distance; each resample takes some milliseconds.
-pub(super) fn resampling(seed: u64) -> Resampling {
-    Resampling {
-        seed,
-        resamples: 200,
-        ..Resampling::default()
+/// Says so where sets are too small, or of sizes too different, for their distance to mean much.
+pub(super) fn warn_of_sizes(found: &FrechetDistance, features: usize) {
+    let [a, b] = found.counts;
+    if a.min(b) < features + 2 {
+        complain(
+            "warning",
+            format!(
+                "{a} and {b} clips are too few for {features} features: most of the distance is that \
+                 of sets so small; take at least {}, better 256",
+                features + 2
+            ),
+        );
+    } else if a != b {
+        complain(
+            "warning",
+            format!(
+                "sets of {a} and {b} clips: compare with distances of sets of these sizes only"
+            ),
+        );
     }
 }
 
@@ -117,6 +139,6 @@ pub(super) fn row(name: &str, found: &FrechetDistance) -> Vec<String> {
         format!("{a}, {b}"),
         found
             .without_end
-            .map_or("-".into(), |value| format!("{value:.3}")),
+            .map_or("-".into(), |value| format!("{value:.1}")),
     ]
 }

@@ -3,9 +3,9 @@
 use clap::Args;
 use serde_json::json;
 use vldm::data::Sample;
-use vldm::metrics::{Detection, Estimate, Reading, Resampling, SEEN, spearman};
+use vldm::metrics::{Class, Detection, Estimate, Reading, Resampling, SEEN, spearman};
 
-use super::clips::{ClipsArgs, frames_of, lacks};
+use super::clips::{ClipsArgs, FRAMES, frames_of, lacks, warn_of_known_worlds};
 use super::networks::{DetectorArgs, FeaturesArgs};
 use super::report::{show, table, with_interval};
 use crate::clips_name::ClipsName;
@@ -14,7 +14,7 @@ use crate::interrupt::Interrupt;
 use crate::progress::Bar;
 
 /// The class of people on foot, which are no traffic.
-const ON_FOOT: usize = 2;
+const ON_FOOT: usize = Class::Pedestrian.index();
 
 /// Labelled clips.
 #[derive(Debug, Args)]
@@ -46,51 +46,61 @@ pub(crate) struct LabelsArgs {
 /// Runs the command.
 pub(crate) fn run(args: &LabelsArgs) -> anyhow::Result<()> {
     let interrupt = Interrupt::listen()?;
-    let device = args.compute.open()?;
+    let device = args.compute.open_for_measuring()?;
     let (net, seen_by) = args.features.load(&device)?;
     let (detector, counted_by) = args.detector.load(&device)?;
-    let samples = args.reading.read(&args.clips, &interrupt)?;
+    warn_of_known_worlds(&[&args.clips], &[&seen_by, &counted_by]);
+    let frames = args.reading.frames(FRAMES);
+    let count = args.reading.count.get();
+    let samples = args
+        .reading
+        .read(&args.clips, (frames, count), &interrupt)?;
     let bar = Bar::spinner(format!("looking at {}", args.clips));
     let readings = net.read(&frames_of(&samples), &device)?;
-    let frames: Vec<_> = samples.iter().flat_map(|sample| &sample.frames).collect();
-    let found = detector.detect(&frames, &device)?;
+    let pictures: Vec<_> = samples.iter().flat_map(|sample| &sample.frames).collect();
+    let found = detector.detect(&pictures, &device)?;
     drop(bar);
-    let counts: Vec<f64> = found
-        .chunks(args.reading.frames.get())
-        .map(vehicles)
-        .collect();
+    let counts: Vec<f64> = found.chunks(frames).map(vehicles).collect();
     let resampling = Resampling {
         seed: args.seed,
         ..Resampling::default()
     };
-    let night = night(&samples, &readings, &resampling);
+    let night = night(&samples, &readings);
+    let by_chance = commonest_night(&samples);
     let crowded = crowdedness(&samples, &counts, &resampling);
     if night.is_none() && crowded.is_none() {
         return Err(lacks(&args.clips, "a label `night` or `crowdedness`").into());
     }
-    let row = |name: &str, found: &Option<Estimate>| {
+    let row = |name: &str, found: &Option<Estimate>, by_chance: Option<f64>| {
         let missing = || "cannot be told".to_owned();
         vec![
             name.to_owned(),
             found.as_ref().map_or_else(missing, with_interval),
+            by_chance.map_or("-".into(), |share| format!("{share:.3}")),
         ]
     };
     let rows = [
-        row("night or day right", &night),
+        row("night or day right", &night, by_chance),
         row(
             "crowdedness, rank correlation with detected vehicles",
             &crowded,
+            crowded.map(|_| 0.0),
         ),
     ];
     let head = [
         &*format!("{} clips of {}", samples.len(), args.clips),
         "(95 % interval)",
+        "by chance",
     ];
     let value = json!({
         "metric": "labels",
         "clips": args.clips.to_string(),
         "count": samples.len(),
+        "frames": frames,
+        "fps": args.reading.fps,
+        "seed": args.seed,
         "night_accuracy": night,
+        "night_by_chance": by_chance,
         "crowdedness_rank_correlation": crowded,
     });
     show(
@@ -108,15 +118,23 @@ fn vehicles(frames: &[Vec<Detection>]) -> f64 {
     count as f64 / frames.len() as f64
 }
 
-fn night(samples: &[Sample], readings: &[Reading], resampling: &Resampling) -> Option<Estimate> {
+fn night(samples: &[Sample], readings: &[Reading]) -> Option<Estimate> {
     let pairs = samples.iter().zip(readings);
-    let right: Vec<f64> = pairs
-        .filter_map(|(sample, reading)| {
-            let night = *sample.labels.get("night")? == 1;
-            Some(f64::from(u8::from(night == reading.is_night())))
-        })
+    let right: Vec<bool> = pairs
+        .filter_map(|(sample, reading)| Some(is_night(sample)? == reading.is_night()))
         .collect();
-    resampling.mean(&right)
+    Estimate::share(right.iter().filter(|&&right| right).count(), right.len())
+}
+
+/// What one is right in who always says what most labels say.
+fn commonest_night(samples: &[Sample]) -> Option<f64> {
+    let labels: Vec<bool> = samples.iter().filter_map(is_night).collect();
+    let share = labels.iter().filter(|&&night| night).count() as f64 / labels.len() as f64;
+    (!labels.is_empty()).then(|| share.max(1.0 - share))
+}
+
+fn is_night(sample: &Sample) -> Option<bool> {
+    Some(*sample.labels.get("night")? == 1)
 }
 
 fn crowdedness(samples: &[Sample], counts: &[f64], resampling: &Resampling) -> Option<Estimate> {

@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::json;
 use vldm::metrics::{Aspect, Detection, NEAR, Resampling, SEEN, named_score};
 
-use super::clips::{ClipsArgs, lacks};
+use super::clips::{ClipsArgs, FRAMES, lacks, warn_of_known_worlds};
 use super::networks::DetectorArgs;
 use super::report::{show, table, with_interval};
 use crate::clips_name::ClipsName;
@@ -39,17 +39,22 @@ pub(crate) struct PromptsArgs {
 /// Runs the command.
 pub(crate) fn run(args: &PromptsArgs) -> anyhow::Result<()> {
     let interrupt = Interrupt::listen()?;
-    let device = args.compute.open()?;
+    let device = args.compute.open_for_measuring()?;
     let (detector, provenance) = args.detector.load(&device)?;
-    let samples = args.reading.read(&args.clips, &interrupt)?;
+    warn_of_known_worlds(&[&args.clips], &[&provenance]);
+    let frames = args.reading.frames(FRAMES);
+    let count = args.reading.count.get();
+    let samples = args
+        .reading
+        .read(&args.clips, (frames, count), &interrupt)?;
     let bar = Bar::spinner(format!("looking at {}", args.clips));
-    let frames: Vec<_> = samples.iter().flat_map(|sample| &sample.frames).collect();
-    let found = detector.detect(&frames, &device)?;
+    let pictures: Vec<_> = samples.iter().flat_map(|sample| &sample.frames).collect();
+    let found = detector.detect(&pictures, &device)?;
     drop(bar);
     let found: Vec<Vec<Detection>> = found
-        .chunks(args.reading.frames.get())
-        .map(|frames| {
-            frames
+        .chunks(frames)
+        .map(|of_clip| {
+            of_clip
                 .iter()
                 .flatten()
                 .filter(|one| is_near(one))
@@ -76,7 +81,9 @@ pub(crate) fn run(args: &PromptsArgs) -> anyhow::Result<()> {
         rows.push(vec![
             name.to_owned(),
             with_interval(&score.seen),
-            format!("{:.3}", score.by_chance),
+            score
+                .by_chance
+                .map_or("-".into(), |share| format!("{share:.3}")),
             format!("{:.4}", score.p_value),
             score.named.to_string(),
         ]);
@@ -95,12 +102,16 @@ pub(crate) fn run(args: &PromptsArgs) -> anyhow::Result<()> {
     let value = json!({
         "metric": "prompts",
         "clips": args.clips.to_string(),
+        "count": samples.len(),
+        "frames": frames,
+        "fps": args.reading.fps,
+        "seed": args.seed,
         "results": entries,
     });
     show(args.json, &table(&head, &rows), value, &[&provenance])
 }
 
-/// Captions name what is near enough.
+/// What is too far away has no colour that one could tell.
 fn is_near(one: &Detection) -> bool {
     one.score >= SEEN && one.bounds.y1 - one.bounds.y0 >= NEAR
 }

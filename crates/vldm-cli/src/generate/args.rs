@@ -120,8 +120,8 @@ pub(crate) struct GenerateArgs {
     #[arg(long, value_name = "SHARE", help_heading = "Sampling")]
     pub(crate) noise_augmentation: Option<f64>,
 
-    /// Farthest frame that attention over time looks at [default: all of them; 8 where a stack makes
-    /// more than 8 key frames].
+    /// Farthest frame that attention over time looks at [default: all of them; 8 where more frames are
+    /// made from words than the model has learnt from, 8 key frames in a stack].
     #[arg(long, value_name = "FRAMES", help_heading = "Sampling")]
     pub(crate) attention_distance: Option<usize>,
 

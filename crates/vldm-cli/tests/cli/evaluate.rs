@@ -45,7 +45,7 @@ fn networks_are_trained_and_measure() {
     assert!(number(&fid, "/result/distance/value") < 1e-6, "{fid}");
     let ran = run(
         folder,
-        &format!("evaluate baselines world --held-out world:3 {features}"),
+        &format!("evaluate baselines world:0 --held-out world:3 {features}"),
     );
     assert!(
         ran.stdout.contains("frozen first frame"),
@@ -54,13 +54,32 @@ fn networks_are_trained_and_measure() {
         ran.stderr
     );
     assert!(ran.stdout.contains("not comparable"), "{}", ran.stdout);
+    assert!(
+        ran.stderr.contains("5 and 5 clips are too few"),
+        "{}",
+        ran.stderr
+    );
+    assert!(!ran.stderr.contains("has learnt from"), "{}", ran.stderr);
     let detector = format!("--detector detector.safetensors {CLIPS}");
     let boxes = json(folder, &format!("evaluate boxes world:1 --json {detector}"));
     assert!(number(&boxes, "/results/0/count") > 0.0);
     let both = format!("--features features.safetensors {detector}");
     let labels = json(folder, &format!("evaluate labels world:1 --json {both}"));
     assert!((0.0..=1.0).contains(&number(&labels, "/night_accuracy/value")));
-    let line = format!("evaluate fvd world world:2 --features detector.safetensors {CLIPS}");
+    assert!((0.5..=1.0).contains(&number(&labels, "/night_by_chance")));
+    let ran = run(folder, &format!("evaluate prompts world:1 {detector}"));
+    assert!(
+        ran.stderr.contains("the network has learnt from world:1"),
+        "{}",
+        ran.stderr
+    );
+    let ran = run(
+        folder,
+        &format!("evaluate boxes world:2 {detector} --dtype bf16"),
+    );
+    assert_eq!(ran.status, 2, "{}", ran.stderr);
+    assert!(ran.stderr.contains("measuring is in f32"), "{}", ran.stderr);
+    let line = format!("evaluate fvd world:0 world:2 --features detector.safetensors {CLIPS}");
     let ran = run(folder, &line);
     assert_eq!(ran.status, 1);
     assert!(ran.stderr.contains("it holds detector"), "{}", ran.stderr);

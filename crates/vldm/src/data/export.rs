@@ -56,6 +56,9 @@ pub struct Export {
     finished: bool,
 }
 
+/// After how many clips their lines are written, in case the program is killed.
+const SAVE_EVERY: usize = 100;
+
 /// A line of `metadata.jsonl`.
 #[derive(Debug, Serialize)]
 struct Line<'a> {
@@ -67,6 +70,16 @@ struct Line<'a> {
 
 /// A box: x0, y0, x1, y1 and its class.
 type Corners = (f32, f32, f32, f32, usize);
+
+/// Who stops early keeps what is written, with what is known of it.
+impl Drop for Export {
+    fn drop(&mut self) {
+        if self.done > 0 && self.done < self.total() {
+            // There is no one left to tell.
+            let _ = self.save_lines();
+        }
+    }
+}
 
 impl Export {
     /// Makes the folder, which must be new or empty.
@@ -135,6 +148,9 @@ impl Export {
             self.rows.push(a_few(&clip)?);
         }
         self.done += 1;
+        if self.done.is_multiple_of(SAVE_EVERY) {
+            self.save_lines()?;
+        }
         Ok(ExportEvent::Clip {
             done: self.done,
             total: self.total(),
@@ -142,16 +158,19 @@ impl Export {
         })
     }
 
+    fn save_lines(&self) -> Result<()> {
+        save_whole(&self.out.join(METADATA), self.lines.as_bytes())
+    }
+
     fn finish(&mut self) -> Result<ExportEvent> {
-        let metadata = self.out.join(METADATA);
-        save_whole(&metadata, self.lines.as_bytes())?;
+        self.save_lines()?;
         let sheet = self.out.join(SHEET);
         let rows: Vec<&Clip> = self.rows.iter().collect();
         let picture = contact_sheet_of(&rows, SHEET_COLUMNS)?;
         write_image(&sheet, &picture, &WriteOptions::default())?;
         self.finished = true;
         Ok(ExportEvent::Finished {
-            files: vec![metadata, sheet],
+            files: vec![self.out.join(METADATA), sheet],
         })
     }
 }
@@ -228,6 +247,19 @@ mod tests {
             ..WorldConfig::new(3, 4)
         };
         Arc::new(WorldSource::new(config).unwrap())
+    }
+
+    #[test]
+    fn who_stops_early_keeps_what_is_known_of_the_clips() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("worlds");
+        let mut export = Export::start(worlds(96), &out).unwrap();
+        export.next().unwrap().unwrap();
+        drop(export);
+        let back = FolderSource::open(&out, Fps::FILM).unwrap();
+        assert_eq!((back.len(), back.skipped().len()), (1, 0));
+        let lines = fs::read_to_string(out.join(METADATA)).unwrap();
+        assert_eq!(lines.lines().count(), 1);
     }
 
     #[test]

@@ -7,11 +7,11 @@ use std::path::Path;
 use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
-use tempfile::Builder;
 use vldm_media::{Fps, Info};
 
 use super::sample::ClipInfo;
 use super::statistics::Statistics;
+use crate::checkpoint::{CheckpointError, write_atomically};
 use crate::error::{Error, Result};
 
 /// The name of a report beside the data.
@@ -86,6 +86,10 @@ pub enum Decoded {
     Broken {
         /// What is wrong with it.
         reason: String,
+        /// Whether another scan should try again: it may be able to when ffmpeg is installed or the disk
+        /// is back.
+        #[serde(default)]
+        again: bool,
     },
 }
 
@@ -203,19 +207,11 @@ impl ScanReport {
 
 /// Writes a file under a temporary name, syncs it and gives it its name.
 pub(super) fn save_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    let write = || {
-        let folder = path
-            .parent()
-            .filter(|folder| !folder.as_os_str().is_empty());
-        let mut builder = Builder::new();
-        builder.prefix(".vldm-").suffix(".partial");
-        let mut file = builder.tempfile_in(folder.unwrap_or(Path::new(".")))?;
-        file.write_all(bytes)?;
-        file.as_file().sync_all()?;
-        file.persist(path)?;
-        Ok(())
+    let fill = |out: &mut dyn Write| {
+        out.write_all(bytes)
+            .map_err(|error| CheckpointError::write(path, error))
     };
-    write().map_err(|error: std::io::Error| {
+    write_atomically(path, fill).map_err(|error| {
         Error::Input(format!(
             "{}: cannot write it: {error}; name another folder",
             path.display()

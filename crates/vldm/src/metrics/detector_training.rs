@@ -23,7 +23,8 @@ const WINDOW: usize = 6;
 const RATE: f64 = 2.0;
 /// Detections of at least this score count as seen.
 pub const SEEN: f32 = 0.3;
-/// Boxes of at least this share of the picture's height are near enough to be named: four pixels.
+/// Boxes of at least this share of the picture's height are near enough to tell their colour and kind:
+/// four pixels.
 pub const NEAR: f32 = 4.0 / 64.0;
 /// Weight of the edges' logarithms beside the overlap.
 const LOGARITHMS: f64 = 0.5;

@@ -2,11 +2,15 @@
 //!
 //! # Source
 //! Efron 1979, "Bootstrap methods: another look at the jackknife"; percentile intervals as Efron
-//! and Tibshirani 1993, chapter 13.
+//! and Tibshirani 1993, chapter 13. Shares: Wilson 1927, "Probable inference, the law of succession, and
+//! statistical inference".
 
 use serde::Serialize;
 
 use crate::data::order::uniform;
+
+/// Deviations of a normal law on each side of its middle 95 %.
+pub(crate) const Z: f64 = 1.959_963_984_540_054;
 
 /// How intervals are computed.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -38,6 +42,23 @@ pub struct Estimate {
     pub low: f64,
     /// Upper end of the interval.
     pub high: f64,
+}
+
+impl Estimate {
+    /// The share of `count` independent things that are `right`, with Wilson's interval of 95 %: of
+    /// things that are all right, resamples would say nothing. `None` where there are none.
+    #[must_use]
+    pub fn share(right: usize, count: usize) -> Option<Self> {
+        let (n, value) = (count as f64, right as f64 / count as f64);
+        let middle = (value + Z * Z / (2.0 * n)) / (1.0 + Z * Z / n);
+        let variance = value * (1.0 - value) / n + Z * Z / (4.0 * n * n);
+        let half = Z * variance.sqrt() / (1.0 + Z * Z / n);
+        (count > 0).then(|| Self {
+            value,
+            low: (middle - half).max(0.0),
+            high: (middle + half).min(1.0),
+        })
+    }
 }
 
 impl Resampling {
@@ -130,6 +151,16 @@ mod tests {
         // 1.96 deviations of a mean of 400: 0.098; resampling errs by some hundredths of it.
         let half = (estimate.high - estimate.low) / 2.0;
         assert!((half - 0.098).abs() < 0.012, "{half}");
+    }
+
+    #[test]
+    fn shares_by_wilson() {
+        // Brown, Cai and DasGupta 2001, and by hand: n / (n + z²) where all are right.
+        let all = Estimate::share(5, 5).unwrap();
+        assert!((all.low - 5.0 / (5.0 + Z * Z)).abs() < 1e-12 && all.high == 1.0);
+        let half = Estimate::share(50, 100).unwrap();
+        assert!((half.low - 0.40383).abs() < 1e-5 && (half.high - 0.59617).abs() < 1e-5);
+        assert_eq!(Estimate::share(0, 0), None);
     }
 
     #[test]

@@ -45,11 +45,12 @@ pub use interval::{Estimate, Resampling};
 pub use pictures::{frame_difference_error, psnr, ssim};
 pub use pool::RATES;
 pub use prompt::{Aspect, NamedScore, NamedVehicle, named_score, named_vehicles};
-pub use ranks::{pearson, spearman};
+pub use ranks::spearman;
 pub use spoil::Spoiling;
 pub use spread::spread;
 pub use trainer::{TrainingEvent, TrainingSettings, Watch};
 pub use truth::{Look, TruthSource};
+pub use vldm_world::Class;
 
 /// What stands beside every number that comes from one of the networks here.
 pub const NOT_PUBLISHED: &str = "measured with a small network trained on vldm's driving world; \

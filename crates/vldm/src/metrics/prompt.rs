@@ -39,8 +39,8 @@ pub struct NamedScore {
     pub named: usize,
     /// The share of them that is seen in their own clip.
     pub seen: Estimate,
-    /// The share that is seen in all the other clips on average: what chance gives.
-    pub by_chance: f64,
+    /// The share that is seen in all the other clips on average: what chance gives; `None` of one clip.
+    pub by_chance: Option<f64>,
     /// How often a random pairing of prompts with clips does at least as well.
     pub p_value: f64,
 }
@@ -49,7 +49,12 @@ pub struct NamedScore {
 #[must_use]
 pub fn named_vehicles(prompt: &str) -> Vec<NamedVehicle> {
     let lower = prompt.to_lowercase();
-    let words: Vec<&str> = words(&lower).collect();
+    // What stands around a word is none of it: "a red truck.", "(a red truck)".
+    let bare = words(&lower).map(|word| match word {
+        "," => word,
+        _ => word.trim_matches(|c: char| !c.is_alphanumeric()),
+    });
+    let words: Vec<&str> = bare.filter(|word| !word.is_empty()).collect();
     let place = |at: usize| {
         let kinds = kinds(words[at])?;
         let word = |back: usize| at.checked_sub(back).map(|at| words[at]);
@@ -141,7 +146,7 @@ pub fn named_score(
         share(&mut places.iter().map(|&at| (at, at)))
     })?;
     let all = (0..count).flat_map(|prompt| (0..count).map(move |clip| (prompt, clip)));
-    let by_chance = share(&mut all.filter(|(prompt, clip)| prompt != clip)).unwrap_or(0.0);
+    let by_chance = share(&mut all.filter(|(prompt, clip)| prompt != clip));
     let better = (0..PERMUTATIONS).filter(|&number| {
         let order = permutation(count, resampling.seed, number);
         let paired = share(&mut order.into_iter().enumerate());
@@ -211,6 +216,7 @@ mod tests {
         );
         check("a car by day, a few cars", &[(None, K::Sedan)]);
         check("driving on a country road", &[]);
+        check("A red truck.", &[(Some(P::Red), K::Truck)]);
     }
 
     #[test]
@@ -229,12 +235,20 @@ mod tests {
         let found = score(&right, Aspect::Both);
         assert_eq!((found.named, found.seen.value), (60, 1.0));
         // 9 of the 59 others have the colour.
-        assert!((found.by_chance - 9.0 / 59.0).abs() < 1e-12);
+        assert!((found.by_chance.unwrap() - 9.0 / 59.0).abs() < 1e-12);
         assert!(found.p_value < 0.001);
         let alike: Vec<Vec<Detection>> = (0..60).map(|_| vec![seen(K::Suv, P::Red)]).collect();
         let found = score(&alike, Aspect::Paint);
-        assert!((found.seen.value - found.by_chance).abs() < 0.01 && found.p_value > 0.9);
+        let difference = found.seen.value - found.by_chance.unwrap();
+        assert!(difference.abs() < 0.01 && found.p_value > 0.9);
         assert_eq!(score(&alike, Aspect::Kind).seen.value, 1.0);
+        let one = named_score(
+            &prompts[..1],
+            &right[..1],
+            Aspect::Kind,
+            &Resampling::default(),
+        );
+        assert_eq!(one.unwrap().by_chance, None);
         let nothing = named_score(&["a road"], &[vec![]], Aspect::Kind, &Resampling::default());
         assert_eq!(nothing, None);
     }

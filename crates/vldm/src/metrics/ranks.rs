@@ -17,7 +17,7 @@ pub fn spearman(a: &[f64], b: &[f64]) -> Option<f64> {
 
 /// Pearson's correlation, as [`spearman`] of the values themselves.
 #[must_use]
-pub fn pearson(a: &[f64], b: &[f64]) -> Option<f64> {
+fn pearson(a: &[f64], b: &[f64]) -> Option<f64> {
     let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len().max(1) as f64;
     let (mean_a, mean_b) = (mean(a), mean(b));
     let (mut both, mut of_a, mut of_b) = (0.0, 0.0, 0.0);

@@ -110,7 +110,8 @@ pub(super) fn detected_unet(from: &DetectedUNet) -> Result<UNetDescription> {
         },
         config,
         sample_size: None,
-        num_frames: None,
+        // The first of the public ones; a file does not tell it from the one of 25.
+        num_frames: from.temporal.then_some(14),
     })
 }
 

@@ -183,7 +183,9 @@ impl Loader<'_> {
         let file = self.settings.temporal.as_ref();
         if let Some(path) = file.or(description.temporal_file.as_ref()).cloned() {
             let onto = (&self.settings.device, self.settings.dtype);
-            let (layers, config, report) = temporal_file(&unet.config, &path, onto)?;
+            let frame_rate = description.frame_rate_width();
+            let onto_unet = (&unet.config, frame_rate);
+            let (layers, config, report) = temporal_file(onto_unet, &path, onto)?;
             self.reports.push(report);
             (temporal, temporal_config) = (Some(layers), Some(config));
         }
@@ -310,8 +312,8 @@ impl Loader<'_> {
             return Ok(None);
         };
         let tokenizer = match &self.source {
-            Source::Pipeline(folder) if folder.path.join("tokenizer").is_dir() => {
-                Tokenizer::from_folder(Some(&folder.path.join("tokenizer")))?
+            Source::Pipeline(folder) if folder.components.contains_key("tokenizer") => {
+                Tokenizer::from_folder(Some(&folder.part("tokenizer")?))?
             }
             Source::SingleFile(file, _) => match file.family {
                 crate::checkpoint::single_file::Family::StableDiffusion1 => {
@@ -319,8 +321,12 @@ impl Loader<'_> {
                 }
                 _ => Tokenizer::builtin(PadToken::ExclamationMark),
             },
-            Source::Random(_) if !description.known_words.is_empty() => {
-                Tokenizer::builtin(PadToken::EndOfText).with_words(&description.known_words)?
+            Source::Random(_) => {
+                let tokenizer = Tokenizer::builtin(description.pad_token);
+                match description.known_words.as_slice() {
+                    [] => tokenizer,
+                    words => tokenizer.with_words(words)?,
+                }
             }
             _ => Tokenizer::builtin(PadToken::EndOfText),
         };
@@ -328,13 +334,13 @@ impl Loader<'_> {
     }
 }
 
-/// Reads a file of temporal layers for an image network of these sizes, with the configuration in
-/// its metadata.
+/// Reads a file of temporal layers for an image network of these sizes, in a model whose tokens of the
+/// frame rate, if it has them, are of this width; with the configuration in its metadata.
 ///
 /// # Errors
 /// When the file is no such file, or its layers do not fit the network.
 pub fn load_temporal(
-    unet: &UNetConfig,
+    unet: (&UNetConfig, Option<usize>),
     path: &Path,
     onto: (&Device, DType),
 ) -> Result<(TemporalLayers, TemporalConfig)> {
@@ -352,12 +358,15 @@ pub(crate) fn temporal_parameters(path: &Path) -> usize {
 }
 
 fn temporal_file(
-    unet: &UNetConfig,
+    (unet, frame_rate): (&UNetConfig, Option<usize>),
     path: &Path,
     (device, dtype): (&Device, DType),
 ) -> Result<(TemporalLayers, TemporalConfig, LoadReport)> {
     let weights = Weights::open(path)?;
     let config = temporal_config(&weights, path)?;
+    config
+        .validate(unet, frame_rate)
+        .map_err(|error| Error::Config(format!("{}: {error}", path.display())))?;
     let layers = TemporalLayers::new(unet, &config, &Init::new(device, 0));
     let options = LoadOptions::new("temporal layers").dtype(dtype);
     let (layers, report) = fill(layers, &weights, &UNetKeys::temporal(), &options)?;

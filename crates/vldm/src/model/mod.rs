@@ -32,10 +32,9 @@ use crate::checkpoint::LoadReport;
 use crate::conditioning::encoders::{ConditionEncoders, ConditionEncodersConfig};
 use crate::diffusion::Parameterization;
 use crate::error::{Error, Result};
-use crate::nn::temporal::AlphaConfig;
 use crate::preset::Preset;
 use crate::text::{
-    ClipTextConfig, ClipTextEncoder, ClipVisionConfig, ClipVisionEncoder, Tokenizer,
+    ClipTextConfig, ClipTextEncoder, ClipVisionConfig, ClipVisionEncoder, PadToken, Tokenizer,
 };
 use crate::train::latest_model;
 use crate::unet::{TemporalConfig, TemporalLayers, UNet, UNetConfig};
@@ -56,6 +55,8 @@ pub struct ModelDescription {
     /// Of a preset: the only words its text encoder knows, all where it is empty. A folder's
     /// tokenizer has them.
     pub known_words: Vec<String>,
+    /// Of a preset: what fills prompts. A folder's tokenizer says it.
+    pub pad_token: PadToken,
     /// Reads pictures.
     pub image_encoder: Option<ClipVisionConfig>,
     /// Reads labels, boxes and frame rates.
@@ -153,12 +154,7 @@ impl VideoUNet {
                     .into(),
             ));
         }
-        match config.alpha {
-            AlphaConfig::PerFrame { frames: own } if own != frames => Err(Error::Input(format!(
-                "these temporal layers are made for {own} frames, not {frames}"
-            ))),
-            _ => Ok(()),
-        }
+        config.check_frames(frames)
     }
 }
 
@@ -174,6 +170,12 @@ pub struct VideoAutoencoder {
 }
 
 impl ModelDescription {
+    /// Width of the tokens of the frame rate, where the model makes any.
+    pub(crate) fn frame_rate_width(&self) -> Option<usize> {
+        let conditions = self.conditions.as_ref()?;
+        Some(conditions.frame_rate?.width)
+    }
+
     /// Reads what a model is made of: configurations, or the names and shapes in a single file. Of a
     /// training run that is its latest checkpoint.
     ///
@@ -235,6 +237,7 @@ impl ModelDescription {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::nn::temporal::AlphaConfig;
 
     #[test]
     fn layers_that_wait_for_given_frames_are_refused() {

@@ -61,7 +61,7 @@ impl NoiseDescription {
                 true => FinalSigma::Zero,
                 false => FinalSigma::FirstOfTable,
             },
-            sampler: sampler(&config.class_name),
+            sampler: sampler(&config.class_name, config.eta),
         })
     }
 
@@ -152,13 +152,51 @@ pub(super) fn parameterization(prediction: Prediction) -> Parameterization {
 
 /// The stepping rule that a diffusers class stands for; DDIM for those we do not have (PNDM's
 /// first-order form).
-fn sampler(class_name: &str) -> SamplerConfig {
+fn sampler(class_name: &str, eta: Option<f64>) -> SamplerConfig {
     match class_name {
         "EulerDiscreteScheduler" => SamplerConfig::Euler {},
         "EulerAncestralDiscreteScheduler" => SamplerConfig::EulerAncestral {},
         "HeunDiscreteScheduler" => SamplerConfig::Heun {},
         "DPMSolverMultistepScheduler" => SamplerConfig::Dpmpp2m {},
-        "DDPMScheduler" => SamplerConfig::Ddim { eta: 1.0 },
-        _ => SamplerConfig::Ddim { eta: 0.0 },
+        "DDPMScheduler" => SamplerConfig::Ddim {
+            eta: eta.unwrap_or(1.0),
+        },
+        _ => SamplerConfig::Ddim {
+            eta: eta.unwrap_or(0.0),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::checkpoint::config::Json;
+    use crate::model::{ModelDescription, to_foreign};
+    use crate::preset::Preset;
+
+    #[test]
+    fn what_presets_say_survives_a_file() {
+        let mut seen = 0;
+        for name in Preset::names() {
+            let preset = Preset::load(name).unwrap();
+            let Ok(ModelDescription {
+                noise: Some(noise), ..
+            }) = ModelDescription::from_preset(&preset, 0)
+            else {
+                continue;
+            };
+            let text = to_foreign::noise(&noise).to_string();
+            let json = Json::parse(Path::new("scheduler_config.json"), text.as_bytes()).unwrap();
+            let config = DiffusersNoiseConfig::from_json(&json).unwrap();
+            assert_eq!(
+                NoiseDescription::from_diffusers(&config).unwrap(),
+                noise,
+                "{name}"
+            );
+            seen += 1;
+        }
+        assert!(seen > 20, "{seen}");
     }
 }

@@ -18,6 +18,7 @@ use crate::conditioning::encoders::ConditionEncodersConfig;
 use crate::diffusion::Parameterization;
 use crate::error::{Error, Result};
 use crate::preset::Preset;
+use crate::text::PadToken;
 
 /// The folder of the encoders of labels, boxes and frame rates in a model's folder.
 pub(super) const CONDITIONS: &str = "conditions";
@@ -77,6 +78,7 @@ fn empty(path: PathBuf, kind: String, source: Source) -> ModelDescription {
         autoencoder: None,
         text_encoder: None,
         known_words: Vec::new(),
+        pad_token: PadToken::default(),
         image_encoder: None,
         conditions: None,
         noise: None,
@@ -125,6 +127,7 @@ pub(super) fn preset(preset: &Preset, seed: u64) -> Result<ModelDescription> {
             }),
         text_encoder: preset.text_encoder.clone(),
         known_words: preset.words.clone(),
+        pad_token: preset.pad_token,
         image_encoder: preset.image_encoder.clone(),
         conditions: Some(preset.conditions()).filter(|config| !config.is_empty()),
         noise,

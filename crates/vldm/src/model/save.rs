@@ -19,6 +19,7 @@ use crate::checkpoint::{
 };
 use crate::error::{Error, Result};
 use crate::nn::temporal::TimeKernel;
+use crate::text::Tokenizer;
 use crate::unet::{NormEps, ProjectionLayout, TemporalConfig, TemporalLayers};
 
 /// How a model is written.
@@ -206,8 +207,17 @@ impl Writer<'_> {
             );
             self.index
                 .insert("tokenizer".into(), json!(["transformers", "CLIPTokenizer"]));
-            let config = to_foreign::tokenizer(config.max_tokens, model.tokenizer.as_ref());
-            self.json("tokenizer/tokenizer_config.json", &config)?;
+            match model.tokenizer.as_ref().and_then(Tokenizer::files) {
+                Some(files) => {
+                    for (name, text) in files.named() {
+                        self.text(&format!("tokenizer/{name}"), text)?;
+                    }
+                }
+                None => {
+                    let own = to_foreign::tokenizer(config.max_tokens, model.tokenizer.as_ref());
+                    self.json("tokenizer/tokenizer_config.json", &own)?;
+                }
+            }
         }
         if let (Some(encoder), Some(config)) =
             (&model.image_encoder, &model.description.image_encoder)
@@ -376,9 +386,13 @@ impl Writer<'_> {
     }
 
     fn json(&self, name: &str, value: &Value) -> Result<()> {
+        self.text(name, &format!("{value:#}\n"))
+    }
+
+    fn text(&self, name: &str, text: &str) -> Result<()> {
         let path = self.root.join(name);
         write_atomically(&path, |out| {
-            out.write_all(format!("{value:#}\n").as_bytes())
+            out.write_all(text.as_bytes())
                 .map_err(|error| CheckpointError::write(&path, error))
         })?;
         Ok(())

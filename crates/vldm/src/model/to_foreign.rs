@@ -6,7 +6,8 @@ use super::NoiseDescription;
 use crate::autoencoder::{AutoencoderConfig, Regularization};
 use crate::checkpoint::config as theirs;
 use crate::checkpoint::config::{
-    DiffusersAutoencoder, DiffusersAutoencoderConfig, DiffusersUNetConfig, Scalars,
+    BetaSchedule, DiffusersAutoencoder, DiffusersAutoencoderConfig, DiffusersNoiseConfig,
+    DiffusersUNetConfig, Prediction, Scalars, Spacing,
 };
 use crate::diffusion::{
     BetaRange, FinalSigma, LevelSpacing, NoiseScheduleConfig, Parameterization, StepSpacing,
@@ -152,8 +153,8 @@ pub(super) fn clip_vision(config: &ClipVisionConfig) -> Value {
     foreign.to_json()
 }
 
-/// The vocabulary is CLIP's, which every reader of this class has. Where the text encoder knows
-/// only some words, they are listed under a key of our own.
+/// Of a tokenizer with the vocabulary inside the program, CLIP's. Where the text encoder knows only some
+/// words, they are listed under a key of our own.
 pub(super) fn tokenizer(max_tokens: usize, tokenizer: Option<&Tokenizer>) -> Value {
     let exclamation_mark = tokenizer.is_some_and(|tokenizer| tokenizer.pad_id() == 0);
     let mut config = json!({
@@ -169,8 +170,8 @@ pub(super) fn tokenizer(max_tokens: usize, tokenizer: Option<&Tokenizer>) -> Val
 
 pub(super) fn noise(noise: &NoiseDescription) -> Value {
     let (schedule, range, continuous) = match noise.schedule {
-        NoiseScheduleConfig::Linear(range) => ("linear", range, None),
-        NoiseScheduleConfig::ScaledLinear(range) => ("scaled_linear", range, None),
+        NoiseScheduleConfig::Linear(range) => (BetaSchedule::Linear, range, None),
+        NoiseScheduleConfig::ScaledLinear(range) => (BetaSchedule::ScaledLinear, range, None),
         NoiseScheduleConfig::Edm {
             sigma_min,
             sigma_max,
@@ -182,43 +183,59 @@ pub(super) fn noise(noise: &NoiseDescription) -> Value {
                 steps: 1000,
                 zero_terminal_snr: false,
             };
-            ("scaled_linear", range, Some((sigma_min, sigma_max)))
+            let ends = (Some(sigma_min), Some(sigma_max));
+            (BetaSchedule::ScaledLinear, range, Some(ends))
         }
     };
-    let (spacing, offset) = match noise.steps.spacing {
-        StepSpacing::Leading { offset } => ("leading", offset),
-        StepSpacing::Trailing {} => ("trailing", 0),
-        StepSpacing::Linspace {} => ("linspace", 0),
+    let (spacing, steps_offset) = match noise.steps.spacing {
+        StepSpacing::Leading { offset } => (Spacing::Leading, offset),
+        StepSpacing::Trailing {} => (Spacing::Trailing, 0),
+        StepSpacing::Linspace {} => (Spacing::Linspace, 0),
     };
-    let karras = continuous.is_some() || matches!(noise.steps.levels, LevelSpacing::Karras { .. });
-    let mut out = json!({
-        "_class_name": match noise.sampler {
+    let karras = match noise.steps.levels {
+        LevelSpacing::Karras {
+            sigma_min,
+            sigma_max,
+            ..
+        } => Some((sigma_min, sigma_max)),
+        LevelSpacing::Table {} => None,
+    };
+    let foreign = DiffusersNoiseConfig {
+        class_name: match noise.sampler {
             SamplerConfig::Euler {} => "EulerDiscreteScheduler",
             SamplerConfig::EulerAncestral {} => "EulerAncestralDiscreteScheduler",
             SamplerConfig::Heun {} => "HeunDiscreteScheduler",
             SamplerConfig::Dpmpp2m {} => "DPMSolverMultistepScheduler",
+            // What that is with as much noise as it took away.
+            SamplerConfig::Ddim { eta: 1.0 } => "DDPMScheduler",
             SamplerConfig::Ddim { .. } => "DDIMScheduler",
+        }
+        .into(),
+        num_train_timesteps: range.steps,
+        beta_start: range.beta_start,
+        beta_end: range.beta_end,
+        beta_schedule: schedule,
+        prediction: match noise.parameterization {
+            Parameterization::Epsilon => Prediction::Epsilon,
+            Parameterization::V => Prediction::V,
+            Parameterization::X0 => Prediction::X0,
         },
-        "num_train_timesteps": range.steps,
-        "beta_start": range.beta_start,
-        "beta_end": range.beta_end,
-        "beta_schedule": schedule,
-        "prediction_type": match noise.parameterization {
-            Parameterization::Epsilon => "epsilon",
-            Parameterization::V => "v_prediction",
-            Parameterization::X0 => "sample",
+        spacing,
+        steps_offset,
+        set_alpha_to_one: noise.ddim_final_sigma == FinalSigma::Zero,
+        use_karras_sigmas: continuous.is_some() || karras.is_some(),
+        continuous_timestep: continuous.is_some(),
+        sigma_range: continuous.or(karras).unwrap_or_default(),
+        rescale_zero_snr: range.zero_terminal_snr,
+        clip_sample: None,
+        final_sigma: match noise.steps.final_sigma {
+            FinalSigma::Zero => theirs::FinalSigma::Zero,
+            FinalSigma::FirstOfTable => theirs::FinalSigma::SigmaMin,
         },
-        "timestep_spacing": spacing,
-        "steps_offset": offset,
-        "set_alpha_to_one": noise.ddim_final_sigma == FinalSigma::Zero,
-        "clip_sample": false,
-        "use_karras_sigmas": karras,
-        "rescale_betas_zero_snr": range.zero_terminal_snr,
-    });
-    if let Some((sigma_min, sigma_max)) = continuous {
-        out["timestep_type"] = json!("continuous");
-        out["sigma_min"] = json!(sigma_min);
-        out["sigma_max"] = json!(sigma_max);
-    }
-    out
+        eta: match noise.sampler {
+            SamplerConfig::Ddim { eta } => Some(eta),
+            _ => None,
+        },
+    };
+    foreign.to_json()
 }

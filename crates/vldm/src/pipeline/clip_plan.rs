@@ -19,9 +19,9 @@ use crate::preset::Stage;
 use crate::sampler::SamplerConfig;
 
 /// Fewest key frames: what the model was trained on.
-const KEY_FRAMES: usize = 8;
+pub(super) const KEY_FRAMES: usize = 8;
 /// How far temporal attention looks where there are more.
-const ATTENTION_DISTANCE: usize = 8;
+pub(super) const ATTENTION_DISTANCE: usize = 8;
 
 /// Where the way from words to a large clip ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 use vldm_media::Fps;
 
+use super::clip_plan::{ATTENTION_DISTANCE, KEY_FRAMES};
 use super::memory::{MemoryEstimate, decoder_activations, unet_activations};
 use super::personal;
 use super::request::GenerateRequest;
@@ -144,7 +145,9 @@ impl Plan {
                 .map(|index| request.seed.wrapping_add(index))
                 .collect(),
             decode_chunk,
-            attention_distance: request.attention_distance,
+            attention_distance: request
+                .attention_distance
+                .or(parts.attention_distance(frames)),
             memory,
             levels,
         })
@@ -278,9 +281,20 @@ impl<'a> Parts<'a> {
         }
     }
 
+    /// Of more frames than the layers over time have learnt from, they see as many as then: the clip is
+    /// made convolutionally in time (Blattmann et al. 2023, appendix D).
+    fn attention_distance(&self, frames: usize) -> Option<usize> {
+        let is_longer = self.task == Task::TextToVideo && frames > self.learnt_frames();
+        is_longer.then_some(ATTENTION_DISTANCE)
+    }
+
+    fn learnt_frames(&self) -> usize {
+        self.unet.num_frames.unwrap_or(KEY_FRAMES)
+    }
+
     fn frames(&self, request: &GenerateRequest) -> Result<usize> {
         let usual = match self.temporal {
-            true => self.unet.num_frames.unwrap_or(8),
+            true => self.learnt_frames(),
             false => 1,
         };
         let frames = request.frames.or(self.usual.frames).unwrap_or(usual);

@@ -333,8 +333,12 @@ impl StageLoader {
         let model = self.model(&description.model)?;
         let mut stage = StageModel::new(model, &description.config)?;
         if let Some(path) = &description.config.temporal {
-            let config = &model.unet.as_ref().ok_or_else(|| no_unet(path))?.config;
-            let (layers, _) = load_temporal(config, path, (&onto.0, onto.1))?;
+            let unet = &model.unet.as_ref().ok_or_else(|| no_unet(path))?.config;
+            let unet = (unet, model.description.frame_rate_width());
+            let (layers, config) = load_temporal(unet, path, (&onto.0, onto.1))?;
+            if let Some(frames) = description.config.usual.frames {
+                config.check_frames(frames)?;
+            }
             stage.networks.temporal = Some(layers);
         }
         Ok(match &description.personal {

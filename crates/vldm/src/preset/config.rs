@@ -76,11 +76,6 @@ pub struct SamplingConfig {
     pub guidance: Guidance,
     /// Which levels the steps visit.
     pub spacing: StepsConfig,
-    /// Farthest frame that temporal attention looks at, when more frames are generated than the
-    /// model was trained on.
-    pub max_attention_distance: Option<usize>,
-    /// Stable Video Diffusion's amount of motion.
-    pub motion_bucket: Option<f64>,
 }
 
 /// The frames that are given, and so not generated.

@@ -39,7 +39,7 @@ use crate::conditioning::boxes::BoxEncoderConfig;
 use crate::conditioning::encoders::ConditionEncodersConfig;
 use crate::conditioning::frame_rate::FrameRateConfig;
 use crate::conditioning::labels::LabelEncoderConfig;
-use crate::text::{ClipTextConfig, ClipVisionConfig};
+use crate::text::{ClipTextConfig, ClipVisionConfig, PadToken};
 use crate::unet::{TemporalConfig, UNetConfig};
 
 /// A model, or a stack of models.
@@ -73,6 +73,9 @@ pub struct Preset {
     /// The only words that the text encoder's table has rows for; all of CLIP's where it is empty.
     #[serde(default)]
     pub words: Vec<String>,
+    /// What fills prompts up to the text encoder's window.
+    #[serde(default)]
+    pub pad_token: PadToken,
     /// Reads a still picture.
     pub image_encoder: Option<ClipVisionConfig>,
     /// Reads boxes.

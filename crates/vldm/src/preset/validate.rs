@@ -108,15 +108,14 @@ impl Preset {
                 },
             )?;
         }
-        let temporal = self.temporal.as_ref().and_then(|c| c.context_width);
-        let expected = self.frame_rate.map(|c| c.width).or(spatial);
-        require(temporal.is_none() || temporal == expected, || {
-            format!(
-                "the temporal layers' context_width is {}, expected none or {}",
-                shown(temporal),
-                shown(expected)
-            )
-        })
+        match (&self.temporal, &self.unet) {
+            (Some(temporal), Some(unet)) => {
+                temporal.validate(unet, self.frame_rate.map(|config| config.width))?;
+                let frames = self.clip.as_ref().map(|clip| clip.num_frames);
+                frames.map_or(Ok(()), |frames| temporal.check_frames(frames))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn validate_sampling(&self) -> Result<()> {

@@ -31,6 +31,9 @@ use crate::nn::temporal::TemporalContext;
 pub struct AdversarialConfig {
     /// Weight of the mean absolute error.
     pub l1: f64,
+    /// Weight of the mean squared error: small things that stand out, as cars far away, are lost to the
+    /// absolute error, which is content with what is there most often.
+    pub squared: f64,
     /// LPIPS, where its weights are at hand.
     pub perceptual: Option<PerceptualLoss>,
     /// Weight of the error over a pyramid of sizes, which stands in where `perceptual` is absent.
@@ -56,6 +59,7 @@ impl Default for AdversarialConfig {
     fn default() -> Self {
         Self {
             l1: 1.0,
+            squared: 0.0,
             perceptual: None,
             pyramid: 1.0,
             kl: 1e-6,
@@ -305,33 +309,37 @@ fn reconstruction(
     config: &AdversarialConfig,
     parts: &mut BTreeMap<String, f64>,
 ) -> Tensor<1> {
-    let truth = truth.autodiff();
-    let absolute = (made.clone() - truth.clone()).abs().mean();
-    parts.insert(
-        "l1".into(),
-        f64::from(absolute.clone().into_scalar::<f32>()),
-    );
+    let error = made - truth.autodiff();
+    let mut part = |name: &str, value: &Tensor<1>| {
+        parts.insert(name.into(), f64::from(value.clone().into_scalar::<f32>()));
+    };
+    let absolute = error.clone().abs().mean();
+    part("l1", &absolute);
     let mut total = absolute * config.l1;
+    if config.squared > 0.0 {
+        let squared = error.clone().powi_scalar(2).mean();
+        part("squared", &squared);
+        total = total + squared * config.squared;
+    }
     if config.pyramid > 0.0 && config.perceptual.is_none() {
-        let pyramid = pyramid_error(made, truth);
-        parts.insert(
-            "pyramid".into(),
-            f64::from(pyramid.clone().into_scalar::<f32>()),
-        );
+        let pyramid = pyramid_error(error);
+        part("pyramid", &pyramid);
         total = total + pyramid * config.pyramid;
     }
     total
 }
 
-/// The absolute error of the differences between neighbours, at three sizes: edges count, not
-/// only means.
+/// The absolute error of the differences between neighbours at three sizes, and of what is left at the
+/// fourth: edges count, and the colours of places, not only single values.
+///
+/// # Shapes
+/// - `error`: `[n, height, width, channels]`
 ///
 /// # Source
 /// After the Laplacian pyramid loss of Bojanowski et al. 2018 (arXiv:1707.05776), with finite
 /// differences in place of its bands.
-fn pyramid_error(made: Tensor<4>, truth: Tensor<4>) -> Tensor<1> {
-    let mut error = made - truth; // [n, h, w, c]
-    let mut total: Option<Tensor<1>> = None;
+fn pyramid_error(mut error: Tensor<4>) -> Tensor<1> {
+    let mut edges: Option<Tensor<1>> = None;
     for _ in 0..3 {
         let [_, h, w, _] = error.dims();
         if h < 4 || w < 4 {
@@ -339,14 +347,15 @@ fn pyramid_error(made: Tensor<4>, truth: Tensor<4>) -> Tensor<1> {
         }
         let down = error.clone().narrow(1, 1, h - 1) - error.clone().narrow(1, 0, h - 1);
         let across = error.clone().narrow(2, 1, w - 1) - error.clone().narrow(2, 0, w - 1);
-        let edges = down.abs().mean() + across.abs().mean();
-        total = Some(match total {
-            None => edges,
-            Some(total) => total + edges,
+        let here = down.abs().mean() + across.abs().mean();
+        edges = Some(match edges {
+            None => here,
+            Some(finer) => finer + here,
         });
         error = halved(error);
     }
-    total.unwrap_or_else(|| error.abs().mean())
+    let left = error.abs().mean();
+    edges.map_or(left.clone(), |edges| edges + left)
 }
 
 /// Means of 2×2 neighbours.
@@ -413,4 +422,57 @@ fn balance(
 fn weight_norm<M: Module>(layer: &M, loss: Tensor<4>) -> f64 {
     let gradients = take_gradients(layer, &mut loss.sum().backward()).remove("weight");
     gradients.map_or(0.0, sum_squares).sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{Device, TensorData};
+
+    use super::*;
+
+    /// Pictures of 8×8 with two channels, from a place and a channel to a value.
+    fn pictures(value: impl Fn(usize, usize, usize) -> f32) -> Tensor<4> {
+        let at = |index: usize| value(index / 16, index / 2 % 8, index % 2);
+        let values: Vec<f32> = (0..128).map(at).collect();
+        Tensor::from_data(TensorData::new(values, [1, 8, 8, 2]), &Device::flex())
+    }
+
+    fn of(error: Tensor<4>) -> f64 {
+        f64::from(pyramid_error(error).into_scalar::<f32>())
+    }
+
+    #[test]
+    fn the_pyramid_by_hand() {
+        // Without edges only the coarsest level has anything.
+        assert!((of(pictures(|_, _, channel| [0.5, -0.25][channel])) - 0.375).abs() < 1e-6);
+        // Stripes of single lines have edges of 2 everywhere down, none across, and no mean.
+        let stripes = pictures(|row, _, _| 1.0 - 2.0 * (row % 2) as f32);
+        assert!((of(stripes) - 2.0).abs() < 1e-6);
+        // A ramp across: edges of 1, and of 2 where two pixels are one; halved twice it is 1.5 and 5.5.
+        let ramp = pictures(|_, column, _| column as f32);
+        assert!((of(ramp) - (1.0 + 2.0 + 3.5)).abs() < 1e-5);
+    }
+
+    #[test]
+    fn the_reconstruction_is_its_weighted_parts() {
+        let config = AdversarialConfig {
+            l1: 2.0,
+            squared: 3.0,
+            pyramid: 0.5,
+            ..AdversarialConfig::default()
+        };
+        let made = pictures(|_, _, channel| [0.5, -0.25][channel]).autodiff();
+        let truth = pictures(|_, _, _| 0.0);
+        let mut parts = BTreeMap::new();
+        let total: f32 = reconstruction(made, truth, &config, &mut parts).into_scalar();
+        let expected = [("l1", 0.375), ("pyramid", 0.375), ("squared", 0.15625)];
+        for (name, value) in expected {
+            assert!(
+                (parts[name] - value).abs() < 1e-6,
+                "{name}: {}",
+                parts[name]
+            );
+        }
+        assert!((f64::from(total) - (0.75 + 0.1875 + 0.46875)).abs() < 1e-5);
+    }
 }

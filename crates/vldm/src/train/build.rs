@@ -23,7 +23,7 @@ use crate::model::{LoadSettings, Model, ModelDescription, VideoAutoencoder, Vide
 use crate::nn::{Init, arrange_as};
 use crate::perceptual::Perceptual;
 use crate::preset::{Part, Preset};
-use crate::text::{ClipTextEncoder, ClipVisionEncoder, PadToken, Tokenizer};
+use crate::text::{ClipTextEncoder, ClipVisionEncoder, Tokenizer};
 use crate::unet::{TemporalLayers, UNet};
 
 /// Where a run's weights come from. What is not found anywhere starts fresh.
@@ -119,7 +119,7 @@ pub fn networks_of(model: Model) -> Networks {
 }
 
 /// The networks of a preset: those that `start` has, and fresh ones. The scale of an autoencoder's
-/// latents comes with its weights, into the preset.
+/// latents comes with its weights, into the preset; the tokenizer comes with the text encoder.
 ///
 /// # Errors
 /// When a path of `start` cannot be read, or a part there has other sizes than the preset says.
@@ -128,21 +128,20 @@ pub fn networks(
     start: &Start,
     seed: u64,
     device: &Device,
-) -> Result<Networks> {
+) -> Result<(Networks, Option<Tokenizer>)> {
     let mut networks = fresh_networks(preset, start.seed.unwrap_or(seed), device);
+    let mut tokenizer = tokenizer(preset)?;
     if let Some(path) = &start.model {
         let found = open(path, device)?;
         for part in Part::ALL {
-            take(&mut networks, preset, (&found, path), (part, false))?;
+            let to = (&mut *preset, &mut tokenizer);
+            take(&mut networks, to, (&found, path), (part, false))?;
         }
     }
     for (part, path) in &start.parts {
-        take(
-            &mut networks,
-            preset,
-            (&open(path, device)?, path),
-            (*part, true),
-        )?;
+        let to = (&mut *preset, &mut tokenizer);
+        let found = open(path, device)?;
+        take(&mut networks, to, (&found, path), (*part, true))?;
     }
     if let Some(path) = &start.temporal {
         let (Some(unet), Some(config)) = (&preset.unet, &preset.temporal) else {
@@ -155,7 +154,7 @@ pub fn networks(
         let options = LoadOptions::new("temporal layers");
         networks.temporal = Some(load(layers, &weights, &UNetKeys::temporal(), &options)?.0);
     }
-    Ok(networks)
+    Ok((networks, tokenizer))
 }
 
 /// The networks of a recipe, and how clips become examples for them.
@@ -164,7 +163,7 @@ pub fn networks(
 /// As [`networks`].
 pub(crate) fn for_recipe(recipe: &Recipe, device: &Device) -> Result<(Networks, Preparation)> {
     let mut preset = recipe.preset()?;
-    let mut networks = networks(&mut preset, &recipe.start, recipe.seed, device)?;
+    let (mut networks, tokenizer) = networks(&mut preset, &recipe.start, recipe.seed, device)?;
     fit_stage(&mut networks, &preset, recipe, device)?;
     if let Some(lora) = &recipe.lora {
         let (learns, init) = (
@@ -175,15 +174,16 @@ pub(crate) fn for_recipe(recipe: &Recipe, device: &Device) -> Result<(Networks, 
         let unet = unet.ok_or_else(|| Error::Config("[lora] needs a model with a U-Net".into()))?;
         Lora::attach(&mut networks, unet, lora, (&learns, &init))?;
     }
-    Ok((networks, Preparation::new(recipe, preset, device)?))
+    let preparation = Preparation::new(recipe, (preset, tokenizer), device)?;
+    Ok((networks, preparation))
 }
 
 /// The tokenizer of a preset's text encoder.
-pub(crate) fn tokenizer(preset: &Preset) -> Result<Option<Tokenizer>> {
+fn tokenizer(preset: &Preset) -> Result<Option<Tokenizer>> {
     let Some(config) = &preset.text_encoder else {
         return Ok(None);
     };
-    let tokenizer = Tokenizer::builtin(PadToken::EndOfText).with_max_length(config.max_tokens)?;
+    let tokenizer = Tokenizer::builtin(preset.pad_token).with_max_length(config.max_tokens)?;
     match preset.words.as_slice() {
         [] => Ok(Some(tokenizer)),
         words => tokenizer.with_words(words).map(Some),
@@ -247,11 +247,16 @@ fn open(path: &Path, device: &Device) -> Result<Model> {
     ModelDescription::open(path, None)?.load(&settings)
 }
 
-/// A whole model of these networks, as it is saved and sampled from.
+/// A whole model of these networks and of the tokenizer of its text encoder, as it is saved and sampled
+/// from.
 ///
 /// # Errors
 /// [`Error::Config`] when the preset is that of a stack.
-pub fn model_of(networks: Networks, preset: &Preset) -> Result<Model> {
+pub fn model_of(
+    networks: Networks,
+    preset: &Preset,
+    tokenizer: Option<Tokenizer>,
+) -> Result<Model> {
     let mut description = ModelDescription::from_preset(preset, 0)?;
     description.note = None;
     let device = Device::flex();
@@ -273,7 +278,7 @@ pub fn model_of(networks: Networks, preset: &Preset) -> Result<Model> {
             },
         ),
         text_encoder: networks.text_encoder,
-        tokenizer: tokenizer(preset)?,
+        tokenizer,
         image_encoder: networks.image_encoder,
         conditions: networks.conditions,
         reports: Vec::new(),

@@ -10,11 +10,15 @@ use super::prepare::{Drawn, Preparation};
 use super::recipe::Recipe;
 use super::report::EvaluationRecord;
 use super::whiten::moments;
-use crate::data::{ClipSource, Loader, Order, Sample};
+use crate::data::{ClipSource, Loader, Order, OrderSettings, Sample};
 use crate::diffusion::{NoiseLevel, NoiseLevelSampling, NoiseSchedule};
 use crate::error::Result;
 use crate::layout::fold_frames;
 use crate::metrics::FeatureMoments;
+
+/// The seed of held-out batches and their noise: the same whatever the recipe's is, so that runs which
+/// differ in it alone can be compared.
+const SEED: u64 = 0;
 
 /// Held-out batches, read once.
 #[derive(Debug)]
@@ -31,16 +35,23 @@ impl HeldOut {
         samples: usize,
         (recipe, preparation): (&Recipe, &Preparation),
     ) -> Result<Self> {
-        let order = Order::new(&*source, &recipe.order(&preparation.preset)?)?;
+        let settings = OrderSettings {
+            seed: SEED,
+            ..recipe.order(&preparation.preset)?
+        };
+        let order = Order::new(&*source, &settings)?;
         let mut loader = Loader::start(source, std::sync::Arc::new(order), 0, &recipe.loader)?;
         let count = samples.div_ceil(recipe.batch.size.max(1)) as u64;
         let batches = (0..recipe.evaluation.batches.max(count).max(1))
             .map(|_| Ok(loader.next_batch()?.samples))
             .collect::<Result<_>>()?;
-        Self::of(batches, recipe, preparation)
+        Ok(Self {
+            seed: SEED,
+            ..Self::of(batches, recipe, preparation)?
+        })
     }
 
-    /// These samples, always with the same noise.
+    /// These samples, always with the same noise, which the recipe's seed decides.
     pub(crate) fn of(
         batches: Vec<Vec<Sample>>,
         recipe: &Recipe,

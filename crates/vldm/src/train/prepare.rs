@@ -5,7 +5,6 @@ use std::sync::Arc;
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::adversarial::Clips;
-use super::build::tokenizer;
 use super::cache::LatentCache;
 use super::draws::{Choice, Draws};
 use super::example::{
@@ -56,8 +55,12 @@ pub(super) struct OnlyClip {
 pub(crate) type Drawn<'a> = (&'a Sample, Draws);
 
 impl Preparation {
-    /// For a recipe, whose model is `preset` by now.
-    pub(crate) fn new(recipe: &Recipe, preset: Preset, device: &Device) -> Result<Self> {
+    /// For a recipe, whose model is `preset` by now, with the tokenizer of its text encoder.
+    pub(crate) fn new(
+        recipe: &Recipe,
+        (preset, tokenizer): (Preset, Option<Tokenizer>),
+        device: &Device,
+    ) -> Result<Self> {
         let preconditioning = match &preset.diffusion {
             Some(diffusion) if !recipe.stage.is_adversarial() => Some(Preconditioning {
                 parameterization: diffusion.parameterization,
@@ -67,7 +70,7 @@ impl Preparation {
         };
         Ok(Self {
             stage: recipe.stage,
-            tokenizer: tokenizer(&preset)?,
+            tokenizer,
             preset,
             recipe: recipe.clone(),
             preconditioning,

@@ -202,6 +202,13 @@ impl Recipe {
             (false, true) => vec![clip.map_or(8, |clip| clip.num_frames)],
             (false, false) => batch.frames.clone(),
         };
+        if let Some(temporal) = &preset.temporal
+            && !pictures
+        {
+            lengths
+                .iter()
+                .try_for_each(|&frames| temporal.check_frames(frames))?;
+        }
         let rates = match (pictures, batch.fps.is_empty()) {
             (true, _) => Vec::new(),
             (false, true) => clip.map(|clip| clip.fps.clone()).unwrap_or_default(),

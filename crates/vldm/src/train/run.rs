@@ -249,7 +249,7 @@ impl Run {
         let mut preset = self.preparation.preset.clone();
         let mut networks = self.learner.to_save();
         self.finish_latents(&mut preset, &mut networks)?;
-        let model = model_of(networks, &preset)?;
+        let model = model_of(networks, &preset, self.preparation.tokenizer.clone())?;
         let (learner, state) = (&self.learner, &self.state);
         let before = Before::find(&out, learner, state);
         checkpoint::write(&path, (&model, before), |folder| {

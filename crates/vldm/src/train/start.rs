@@ -9,12 +9,13 @@ use crate::autoencoder::AutoencoderConfig;
 use crate::error::{Error, Result};
 use crate::model::{Model, VideoUNet};
 use crate::preset::{Part, Preset};
+use crate::text::Tokenizer;
 use crate::unet::{UNet, UNetConfig};
 
 /// Takes one part of a model; `wanted` makes it an error that the model lacks it.
 pub(super) fn take(
     networks: &mut Networks,
-    preset: &mut Preset,
+    (preset, tokenizer): (&mut Preset, &mut Option<Tokenizer>),
     (model, path): (&Model, &Path),
     (part, wanted): (Part, bool),
 ) -> Result<()> {
@@ -24,7 +25,7 @@ pub(super) fn take(
         Part::Temporal => temporal(networks, preset, from)?,
         Part::Autoencoder => autoencoder(networks, preset, from)?,
         Part::TemporalDecoder => temporal_decoder(networks, preset, from),
-        Part::TextEncoder => text_encoder(networks, preset, from)?,
+        Part::TextEncoder => text_encoder(networks, (preset, tokenizer), from)?,
         Part::ImageEncoder => image_encoder(networks, preset, from)?,
         Part::Labels | Part::Boxes | Part::FrameRate => {
             condition_encoder(networks, preset, from, part)?
@@ -92,13 +93,19 @@ fn temporal_decoder(networks: &mut Networks, preset: &Preset, (model, _): From) 
     }
 }
 
-fn text_encoder(networks: &mut Networks, preset: &Preset, (model, path): From) -> Result<bool> {
+/// Its tokenizer comes with it: padding and added words are part of what it has learnt.
+fn text_encoder(
+    networks: &mut Networks,
+    (preset, tokenizer): (&Preset, &mut Option<Tokenizer>),
+    (model, path): From,
+) -> Result<bool> {
     let (Some(found), Some(config)) = (&model.text_encoder, &preset.text_encoder) else {
         return Ok(false);
     };
     let found_config = model.description.text_encoder.as_ref();
     same("text encoder", path, found_config, Some(config))?;
     networks.text_encoder = Some(found.clone());
+    tokenizer.clone_from(&model.tokenizer);
     Ok(true)
 }
 

@@ -180,6 +180,53 @@ pub struct ObservedConfig {
     pub channels: usize,
 }
 
+impl TemporalConfig {
+    /// Checks what a constructor relies on, for layers in a U-Net of these sizes, and that the model makes
+    /// such tokens as they read: the U-Net's own, or those of a frame rate, `frame_rate` wide.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the first field that does not fit.
+    pub fn validate(&self, unet: &UNetConfig, frame_rate: Option<usize>) -> Result<()> {
+        let fail = |message: String| Err(Error::Config(format!("temporal layers: {message}")));
+        let made: Vec<usize> = [unet.context_width, frame_rate]
+            .into_iter()
+            .flatten()
+            .collect();
+        if let Some(width) = self.context_width.filter(|width| !made.contains(width)) {
+            return fail(format!(
+                "context_width is {width}, but the tokens of this model have {made:?}: the layers belong \
+                 to another one"
+            ));
+        }
+        if self.alpha == (AlphaConfig::PerFrame { frames: 0 }) {
+            return fail("alpha.frames is 0, expected at least 1".into());
+        }
+        match self.observed {
+            Some(observed) if observed.in_channels == 0 || observed.channels == 0 => {
+                fail("observed.in_channels and observed.channels must be at least 1".into())
+            }
+            Some(observed) if observed.channels % unet.norm_groups != 0 => fail(format!(
+                "observed.channels is {}, expected a multiple of norm_groups = {}",
+                observed.channels, unet.norm_groups
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the layers can be run over so many frames at a time.
+    ///
+    /// # Errors
+    /// [`Error::Input`] where each of another number of frames has a weight of its own.
+    pub(crate) fn check_frames(&self, frames: usize) -> Result<()> {
+        match self.alpha {
+            AlphaConfig::PerFrame { frames: own } if own != frames => Err(Error::Input(format!(
+                "these temporal layers are made for {own} frames, not {frames}"
+            ))),
+            _ => Ok(()),
+        }
+    }
+}
+
 impl UNetConfig {
     /// Width of the noise-level embedding.
     pub fn embedding_width(&self) -> usize {

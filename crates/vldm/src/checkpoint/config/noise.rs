@@ -42,6 +42,9 @@ pub struct DiffusersNoiseConfig {
     pub clip_sample: Option<f64>,
     /// Noise level after the last step.
     pub final_sigma: FinalSigma,
+    /// A key of our own: the share of fresh noise in a step of DDIM, where the class does not say it
+    /// (`DDIMScheduler` 0, `DDPMScheduler` 1).
+    pub eta: Option<f64>,
 }
 
 /// What lies between the first and last β.
@@ -164,12 +167,13 @@ impl DiffusersNoiseConfig {
                 false => None,
             },
             final_sigma: json.choice("final_sigmas_type", "zero", &FINAL_SIGMAS)?,
+            eta: eta(json)?,
         })
     }
 
     /// The configuration in diffusers' own form.
     pub fn to_json(&self) -> Value {
-        json!({
+        let mut json = json!({
             "_class_name": self.class_name,
             "num_train_timesteps": self.num_train_timesteps,
             "beta_start": self.beta_start,
@@ -187,7 +191,15 @@ impl DiffusersNoiseConfig {
             "clip_sample": self.clip_sample.is_some(),
             "clip_sample_range": self.clip_sample,
             "final_sigmas_type": word(&FINAL_SIGMAS, &self.final_sigma),
-        })
+        });
+        let of_class = match self.class_name.as_str() {
+            "DDPMScheduler" => 1.0,
+            _ => 0.0,
+        };
+        if let Some(eta) = self.eta.filter(|&eta| eta != of_class) {
+            json["eta"] = json!(eta);
+        }
+        json
     }
 }
 
@@ -208,6 +220,14 @@ fn beta(json: &Json, key: &str, default: f64) -> Result<f64> {
         Ok(beta)
     } else {
         Err(json.wrong(key, "a number between 0 and 1"))
+    }
+}
+
+fn eta(json: &Json) -> Result<Option<f64>> {
+    match json.get("eta").map(Value::as_f64) {
+        None => Ok(None),
+        Some(Some(eta)) if (0.0..=1.0).contains(&eta) => Ok(Some(eta)),
+        Some(_) => Err(json.wrong("eta", "a number from 0 to 1")),
     }
 }
 

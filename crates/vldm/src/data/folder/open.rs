@@ -48,7 +48,7 @@ pub(super) fn open(root: &Path, picture_fps: Fps) -> Result<FolderSource> {
                 id: candidate.id,
                 reason,
             }),
-            Probe::Known(Decoded::Broken { reason }) => source.skipped.push(Skipped {
+            Probe::Known(Decoded::Broken { reason, .. }) => source.skipped.push(Skipped {
                 id: candidate.id,
                 reason,
             }),

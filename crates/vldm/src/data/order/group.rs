@@ -71,6 +71,7 @@ pub(super) fn assign(
         windows: windows.collect(),
         unfit,
         enlarged,
+        left_out: 0,
     };
     Ok((groups, report))
 }

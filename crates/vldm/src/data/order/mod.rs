@@ -73,6 +73,8 @@ pub struct OrderReport {
     pub unfit: usize,
     /// Clips whose pictures are smaller than their window and are enlarged.
     pub enlarged: usize,
+    /// Clips that their source leaves out: a scan found them broken, or they cannot be read.
+    pub left_out: usize,
 }
 
 /// The order of a set of clips. See the [module](self).
@@ -93,7 +95,9 @@ impl Order {
     /// [`Error::Config`] when the settings make no window, [`Error::Input`] when no clip fits any.
     pub fn new(source: &dyn ClipSource, settings: &OrderSettings) -> Result<Self> {
         let infos = (0..source.len()).map(|index| source.clip(index));
-        Self::of(&infos.collect::<Vec<_>>(), settings)
+        let mut order = Self::of(&infos.collect::<Vec<_>>(), settings)?;
+        order.report.left_out = source.skipped().len();
+        Ok(order)
     }
 
     /// Sorts clips into windows.
@@ -242,6 +246,13 @@ impl fmt::Display for OrderReport {
         }
         if self.unfit > 0 {
             write!(f, "; {} clips fit no window", self.unfit)?;
+        }
+        if self.left_out > 0 {
+            write!(
+                f,
+                "; {} clips are left out: `vldm data scan` says why",
+                self.left_out
+            )?;
         }
         Ok(())
     }

@@ -271,7 +271,7 @@ type Shown = Vec<Frame>;
 /// What is quarantined: the decoder's word, or that of the annotations.
 fn reason_of(decoded: &Decoded) -> Option<String> {
     match decoded {
-        Decoded::Broken { reason } => Some(reason.clone()),
+        Decoded::Broken { reason, .. } => Some(reason.clone()),
         Decoded::Clip(_) => None,
     }
 }

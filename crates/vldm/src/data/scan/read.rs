@@ -42,6 +42,7 @@ pub(super) fn read(
 ) -> Result<Outcome> {
     let file = target.fingerprint();
     let found = file.and_then(|file| earlier.decoded(target.id(), file));
+    let found = found.filter(|found| !matches!(found, Decoded::Broken { again: true, .. }));
     let mut frames = None;
     let decoded = match found {
         Some(found) => {
@@ -57,6 +58,12 @@ pub(super) fn read(
                 Decoded::Clip(facts)
             }
             Err(error) => Decoded::Broken {
+                again: matches!(
+                    error,
+                    Error::Media(
+                        vldm_media::Error::Unsupported { .. } | vldm_media::Error::Io { .. }
+                    )
+                ),
                 reason: target.named(error).to_string(),
             },
         },

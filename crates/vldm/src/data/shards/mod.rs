@@ -66,7 +66,7 @@ impl ShardSource {
         let id = entry.id.clone();
         let scanned = known.decoded(&id, entry.member.fingerprint());
         let info = match scanned {
-            Some(Decoded::Broken { reason }) => Err(reason.clone()),
+            Some(Decoded::Broken { reason, .. }) => Err(reason.clone()),
             Some(Decoded::Clip(facts)) => Ok(facts.info()?),
             None => entry.member.probe().map_err(|error| error.to_string()),
         };

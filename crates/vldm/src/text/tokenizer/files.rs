@@ -41,6 +41,27 @@ pub struct TokenizerFiles {
 }
 
 impl TokenizerFiles {
+    /// Whether there is a vocabulary, or words are added to the one inside the program.
+    pub(super) fn has_vocabulary(&self) -> bool {
+        let files = [&self.tokenizer_json, &self.vocab_json, &self.added_tokens];
+        files.into_iter().any(Option::is_some)
+    }
+
+    /// The files that there are, by name.
+    pub fn named(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let files = [
+            ("tokenizer.json", &self.tokenizer_json),
+            ("vocab.json", &self.vocab_json),
+            ("merges.txt", &self.merges_txt),
+            ("tokenizer_config.json", &self.tokenizer_config),
+            ("special_tokens_map.json", &self.special_tokens_map),
+            ("added_tokens.json", &self.added_tokens),
+        ];
+        files
+            .into_iter()
+            .filter_map(|(name, text)| Some((name, text.as_deref()?)))
+    }
+
     /// Reads what there is in `folder`.
     ///
     /// # Errors

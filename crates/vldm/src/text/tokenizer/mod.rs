@@ -16,6 +16,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use regex::Regex;
+use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization;
 
 use crate::error::{Error, Result};
@@ -37,9 +38,11 @@ const VOCABULARY: usize = 49_408;
 const LONGEST_TOKEN: usize = 32;
 
 /// What fills the ids up to the window's length, for the vocabulary inside the program.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum PadToken {
     /// The end token, 49407: Stable Diffusion 1.x.
+    #[default]
     EndOfText,
     /// `!`, id 0: Stable Diffusion 2.x. A `!` in a prompt then reads as this token too, as it
     /// does in the tokenizer these models ship with.
@@ -77,6 +80,8 @@ pub struct Tokenizer {
     max_length: usize,
     /// Where the text encoder knows a few words only.
     known: Option<KnownTokens>,
+    /// What it was read from, if that holds a vocabulary.
+    files: Option<Arc<TokenizerFiles>>,
 }
 
 impl Tokenizer {
@@ -115,6 +120,7 @@ impl Tokenizer {
                 None => Vocabulary::Builtin(builtin_vocabulary()),
             },
             known: None,
+            files: files.has_vocabulary().then(|| Arc::new(files.clone())),
         };
         match parsed.known_words {
             None => Ok(tokenizer),
@@ -149,6 +155,7 @@ impl Tokenizer {
             pad,
             max_length: CLIP_TOKENS,
             known: None,
+            files: None,
         }
     }
 
@@ -163,6 +170,13 @@ impl Tokenizer {
             known: Some(known),
             ..self
         })
+    }
+
+    /// The files that it was read from, where they hold a vocabulary; `None` of a tokenizer with the
+    /// vocabulary inside the program.
+    #[must_use]
+    pub fn files(&self) -> Option<&TokenizerFiles> {
+        self.files.as_deref()
     }
 
     /// The words whose tokens have rows of their own; `None` where all tokens have.

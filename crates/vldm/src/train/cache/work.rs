@@ -134,6 +134,7 @@ impl Work {
         self.report.shares.reading += begin.elapsed().as_secs_f64();
         let frames = match read {
             Ok(frames) => frames,
+            Err(Error::Media(error @ vldm_media::Error::Io { .. })) => return Err(error.into()),
             Err(error) => return self.broken(setting, &todo, &error),
         };
         let begin = Instant::now();
@@ -158,7 +159,8 @@ impl Work {
         Ok(self.some())
     }
 
-    /// Notes that a clip cannot be read, and leaves out the rest of it.
+    /// Leaves out the rest of a clip that cannot be read. Of one that is damaged that is noted for good;
+    /// one of a kind that ffmpeg might read is tried again by the next run.
     fn broken(&mut self, setting: &Setting, todo: &Todo, error: &Error) -> Result<Done> {
         let (id, reason) = (todo.key.id.clone(), error.to_string());
         let rest = self.todo.iter().filter(|other| other.key == todo.key);
@@ -166,11 +168,13 @@ impl Work {
         self.total -= rest.map(|other| other.frames.len()).sum::<usize>();
         self.total -= todo.frames.len() - behind;
         self.todo.retain(|other| other.key != todo.key);
-        let line = Line::Broken {
-            clip: todo.key.clone(),
-            reason: reason.clone(),
-        };
-        index::append(&setting.folder, &line)?;
+        if !matches!(error, Error::Media(vldm_media::Error::Unsupported { .. })) {
+            let line = Line::Broken {
+                clip: todo.key.clone(),
+                reason: reason.clone(),
+            };
+            index::append(&setting.folder, &line)?;
+        }
         self.report.broken += 1;
         self.report.new_frames -= behind;
         match self.report.broken > setting.ceiling {
