@@ -1,12 +1,12 @@
 //! `vldm evaluate boxes`: whether objects are where the boxes of clips say.
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 use vldm::Error;
 use vldm::data::Sample;
 use vldm::metrics::{BoxScores, Class, Detection, MATCH, Resampling, SEEN, compare, near};
 
-use super::clips::{ClipsArgs, FRAMES, lacks, warn_of_known_worlds};
+use super::clips::{ClipsArgs, lacks, warn_of_known_worlds};
 use super::networks::DetectorArgs;
 use super::report::{show, table, with_interval};
 use crate::clips_name::ClipsName;
@@ -47,11 +47,7 @@ pub(crate) fn run(args: &BoxesArgs) -> anyhow::Result<()> {
     let device = args.compute.open_for_measuring()?;
     let (detector, provenance) = args.detector.load(&device)?;
     warn_of_known_worlds(&[&args.clips], &[&provenance]);
-    let frames = args.reading.frames(FRAMES);
-    let count = args.reading.count.get();
-    let samples = args
-        .reading
-        .read(&args.clips, (frames, count), &interrupt)?;
+    let samples = args.reading.read_usual(&args.clips, &interrupt)?;
     if samples
         .iter()
         .all(|sample| sample.boxes.iter().all(Vec::is_empty))
@@ -67,13 +63,39 @@ pub(crate) fn run(args: &BoxesArgs) -> anyhow::Result<()> {
         .iter()
         .flat_map(|sample| sample.boxes.clone())
         .collect();
+    let (rows, entries) = scores(&samples, (found, truth), args.seed);
+    let head = [
+        &*format!("{} of {}", amount(&samples), args.clips),
+        "recall (95 % interval)",
+        "precision",
+        "average precision",
+        "boxes",
+    ];
+    let value = json!({
+        "metric": "boxes",
+        "clips": args.clips.to_string(),
+        "reading": args.reading.told(&samples),
+        "seed": args.seed,
+        "overlap": MATCH,
+        "score": SEEN,
+        "results": entries,
+    });
+    show(args.json, &table(&head, &rows), value, &[&provenance])
+}
+
+/// Rows of the table and entries of the JSON: of all boxes, and of those that are near.
+fn scores(
+    samples: &[Sample],
+    (found, truth): (Vec<Vec<Detection>>, Boxes),
+    seed: u64,
+) -> (Vec<Vec<String>>, Vec<Value>) {
     let (near_found, near_truth) = near(&found, &truth);
     let sets = [
         ("all boxes", found, truth),
         ("of at least 4 of 64 pixels' height", near_found, near_truth),
     ];
     let resampling = Resampling {
-        seed: args.seed,
+        seed,
         resamples: 200,
         ..Resampling::default()
     };
@@ -93,25 +115,7 @@ pub(crate) fn run(args: &BoxesArgs) -> anyhow::Result<()> {
         ]);
         entries.push(entry(name, &scores, recall.map(|recall| json!(recall))));
     }
-    let head = [
-        &*format!("{} of {}", amount(&samples), args.clips),
-        "recall (95 % interval)",
-        "precision",
-        "average precision",
-        "boxes",
-    ];
-    let value = json!({
-        "metric": "boxes",
-        "clips": args.clips.to_string(),
-        "count": samples.len(),
-        "frames": frames,
-        "fps": args.reading.fps,
-        "seed": args.seed,
-        "overlap": MATCH,
-        "score": SEEN,
-        "results": entries,
-    });
-    show(args.json, &table(&head, &rows), value, &[&provenance])
+    (rows, entries)
 }
 
 /// The detector's classes are those of the driving world; a box of another one would count as missed.
@@ -156,7 +160,7 @@ fn recall(
     })
 }
 
-fn entry(name: &str, scores: &BoxScores, recall: Option<serde_json::Value>) -> serde_json::Value {
+fn entry(name: &str, scores: &BoxScores, recall: Option<Value>) -> Value {
     json!({
         "boxes": name,
         "count": scores.truths,

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use clap::Args;
+use serde_json::{Value, json};
 use vldm::Error;
 use vldm::data::{ClipSource, Fit, Placement, Sample, Window};
 use vldm::metrics::{Provenance, SIZE};
@@ -39,6 +40,25 @@ impl ClipsArgs {
     /// Frames of each clip; `usual` unless given.
     pub(crate) fn frames(&self, usual: usize) -> usize {
         self.frames.map_or(usual, NonZeroUsize::get)
+    }
+
+    /// As [`read`](Self::read), as many frames and clips as the arguments say.
+    pub(crate) fn read_usual(
+        &self,
+        name: &ClipsName,
+        interrupt: &Interrupt,
+    ) -> anyhow::Result<Vec<Sample>> {
+        let amount = (self.frames(FRAMES), self.count.get());
+        self.read(name, amount, interrupt)
+    }
+
+    /// How clips were read, for JSON.
+    pub(crate) fn told(&self, samples: &[Sample]) -> Value {
+        json!({
+            "count": samples.len(),
+            "frames": samples.first().map_or(0, |sample| sample.frames.len()),
+            "fps": self.fps,
+        })
     }
 
     fn window(&self, frames: usize) -> Window {

@@ -5,7 +5,7 @@ use serde_json::json;
 use vldm::data::Sample;
 use vldm::metrics::{Class, Detection, Estimate, Reading, Resampling, SEEN, spearman};
 
-use super::clips::{ClipsArgs, FRAMES, frames_of, lacks, warn_of_known_worlds};
+use super::clips::{ClipsArgs, frames_of, lacks, warn_of_known_worlds};
 use super::networks::{DetectorArgs, FeaturesArgs};
 use super::report::{show, table, with_interval};
 use crate::clips_name::ClipsName;
@@ -50,17 +50,13 @@ pub(crate) fn run(args: &LabelsArgs) -> anyhow::Result<()> {
     let (net, seen_by) = args.features.load(&device)?;
     let (detector, counted_by) = args.detector.load(&device)?;
     warn_of_known_worlds(&[&args.clips], &[&seen_by, &counted_by]);
-    let frames = args.reading.frames(FRAMES);
-    let count = args.reading.count.get();
-    let samples = args
-        .reading
-        .read(&args.clips, (frames, count), &interrupt)?;
+    let samples = args.reading.read_usual(&args.clips, &interrupt)?;
     let bar = Bar::spinner(format!("looking at {}", args.clips));
     let readings = net.read(&frames_of(&samples), &device)?;
     let pictures: Vec<_> = samples.iter().flat_map(|sample| &sample.frames).collect();
     let found = detector.detect(&pictures, &device)?;
     drop(bar);
-    let counts: Vec<f64> = found.chunks(frames).map(vehicles).collect();
+    let counts = vehicles_of(&samples, &found);
     let resampling = Resampling {
         seed: args.seed,
         ..Resampling::default()
@@ -71,14 +67,6 @@ pub(crate) fn run(args: &LabelsArgs) -> anyhow::Result<()> {
     if night.is_none() && crowded.is_none() {
         return Err(lacks(&args.clips, "a label `night` or `crowdedness`").into());
     }
-    let row = |name: &str, found: &Option<Estimate>, by_chance: Option<f64>| {
-        let missing = || "cannot be told".to_owned();
-        vec![
-            name.to_owned(),
-            found.as_ref().map_or_else(missing, with_interval),
-            by_chance.map_or("-".into(), |share| format!("{share:.3}")),
-        ]
-    };
     let rows = [
         row("night or day right", &night, by_chance),
         row(
@@ -95,9 +83,7 @@ pub(crate) fn run(args: &LabelsArgs) -> anyhow::Result<()> {
     let value = json!({
         "metric": "labels",
         "clips": args.clips.to_string(),
-        "count": samples.len(),
-        "frames": frames,
-        "fps": args.reading.fps,
+        "reading": args.reading.told(&samples),
         "seed": args.seed,
         "night_accuracy": night,
         "night_by_chance": by_chance,
@@ -109,6 +95,21 @@ pub(crate) fn run(args: &LabelsArgs) -> anyhow::Result<()> {
         value,
         &[&seen_by, &counted_by],
     )
+}
+
+fn row(name: &str, found: &Option<Estimate>, by_chance: Option<f64>) -> Vec<String> {
+    let missing = || "cannot be told".to_owned();
+    vec![
+        name.to_owned(),
+        found.as_ref().map_or_else(missing, with_interval),
+        by_chance.map_or("-".into(), |share| format!("{share:.3}")),
+    ]
+}
+
+/// Vehicles seen on a frame of each clip, on average.
+fn vehicles_of(samples: &[Sample], found: &[Vec<Detection>]) -> Vec<f64> {
+    let frames = samples.first().map_or(1, |sample| sample.frames.len());
+    found.chunks(frames).map(vehicles).collect()
 }
 
 /// Vehicles seen on a frame of a clip, on average.

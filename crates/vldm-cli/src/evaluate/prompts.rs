@@ -2,9 +2,10 @@
 
 use clap::Args;
 use serde_json::json;
+use vldm::data::Sample;
 use vldm::metrics::{Aspect, Detection, NEAR, Resampling, SEEN, named_score};
 
-use super::clips::{ClipsArgs, FRAMES, lacks, warn_of_known_worlds};
+use super::clips::{ClipsArgs, lacks, warn_of_known_worlds};
 use super::networks::DetectorArgs;
 use super::report::{show, table, with_interval};
 use crate::clips_name::ClipsName;
@@ -42,26 +43,12 @@ pub(crate) fn run(args: &PromptsArgs) -> anyhow::Result<()> {
     let device = args.compute.open_for_measuring()?;
     let (detector, provenance) = args.detector.load(&device)?;
     warn_of_known_worlds(&[&args.clips], &[&provenance]);
-    let frames = args.reading.frames(FRAMES);
-    let count = args.reading.count.get();
-    let samples = args
-        .reading
-        .read(&args.clips, (frames, count), &interrupt)?;
+    let samples = args.reading.read_usual(&args.clips, &interrupt)?;
     let bar = Bar::spinner(format!("looking at {}", args.clips));
     let pictures: Vec<_> = samples.iter().flat_map(|sample| &sample.frames).collect();
     let found = detector.detect(&pictures, &device)?;
     drop(bar);
-    let found: Vec<Vec<Detection>> = found
-        .chunks(frames)
-        .map(|of_clip| {
-            of_clip
-                .iter()
-                .flatten()
-                .filter(|one| is_near(one))
-                .copied()
-                .collect()
-        })
-        .collect();
+    let found = near_of_clips(&samples, &found);
     let captions = samples.iter().map(|sample| sample.caption.as_deref());
     let captions: Vec<&str> = captions.map(Option::unwrap_or_default).collect();
     let resampling = Resampling {
@@ -102,13 +89,21 @@ pub(crate) fn run(args: &PromptsArgs) -> anyhow::Result<()> {
     let value = json!({
         "metric": "prompts",
         "clips": args.clips.to_string(),
-        "count": samples.len(),
-        "frames": frames,
-        "fps": args.reading.fps,
+        "reading": args.reading.told(&samples),
         "seed": args.seed,
         "results": entries,
     });
     show(args.json, &table(&head, &rows), value, &[&provenance])
+}
+
+/// What is seen in each clip and near enough.
+fn near_of_clips(samples: &[Sample], found: &[Vec<Detection>]) -> Vec<Vec<Detection>> {
+    let frames = samples.first().map_or(1, |sample| sample.frames.len());
+    let of_clip = |found: &[Vec<Detection>]| {
+        let near = found.iter().flatten().filter(|one| is_near(one));
+        near.copied().collect()
+    };
+    found.chunks(frames).map(of_clip).collect()
 }
 
 /// What is too far away has no colour that one could tell.

@@ -67,6 +67,15 @@ fn networks_are_trained_and_measure() {
     let labels = json(folder, &format!("evaluate labels world:1 --json {both}"));
     assert!((0.0..=1.0).contains(&number(&labels, "/night_accuracy/value")));
     assert!((0.5..=1.0).contains(&number(&labels, "/night_by_chance")));
+    known_worlds_and_types(folder, &detector);
+    let line = format!("evaluate fvd world:0 world:2 --features detector.safetensors {CLIPS}");
+    let ran = run(folder, &line);
+    assert_eq!(ran.status, 1);
+    assert!(ran.stderr.contains("it holds detector"), "{}", ran.stderr);
+}
+
+/// The detector has learnt from the worlds of seed 1.
+fn known_worlds_and_types(folder: &Path, detector: &str) {
     let ran = run(folder, &format!("evaluate prompts world:1 {detector}"));
     assert!(
         ran.stderr.contains("the network has learnt from world:1"),
@@ -79,10 +88,6 @@ fn networks_are_trained_and_measure() {
     );
     assert_eq!(ran.status, 2, "{}", ran.stderr);
     assert!(ran.stderr.contains("measuring is in f32"), "{}", ran.stderr);
-    let line = format!("evaluate fvd world:0 world:2 --features detector.safetensors {CLIPS}");
-    let ran = run(folder, &line);
-    assert_eq!(ran.status, 1);
-    assert!(ran.stderr.contains("it holds detector"), "{}", ran.stderr);
 }
 
 #[test]

@@ -169,24 +169,7 @@ pub(super) fn tokenizer(max_tokens: usize, tokenizer: Option<&Tokenizer>) -> Val
 }
 
 pub(super) fn noise(noise: &NoiseDescription) -> Value {
-    let (schedule, range, continuous) = match noise.schedule {
-        NoiseScheduleConfig::Linear(range) => (BetaSchedule::Linear, range, None),
-        NoiseScheduleConfig::ScaledLinear(range) => (BetaSchedule::ScaledLinear, range, None),
-        NoiseScheduleConfig::Edm {
-            sigma_min,
-            sigma_max,
-            ..
-        } => {
-            let range = BetaRange {
-                beta_start: 0.00085,
-                beta_end: 0.012,
-                steps: 1000,
-                zero_terminal_snr: false,
-            };
-            let ends = (Some(sigma_min), Some(sigma_max));
-            (BetaSchedule::ScaledLinear, range, Some(ends))
-        }
-    };
+    let (schedule, range, continuous) = schedule(&noise.schedule);
     let (spacing, steps_offset) = match noise.steps.spacing {
         StepSpacing::Leading { offset } => (Spacing::Leading, offset),
         StepSpacing::Trailing {} => (Spacing::Trailing, 0),
@@ -201,16 +184,7 @@ pub(super) fn noise(noise: &NoiseDescription) -> Value {
         LevelSpacing::Table {} => None,
     };
     let foreign = DiffusersNoiseConfig {
-        class_name: match noise.sampler {
-            SamplerConfig::Euler {} => "EulerDiscreteScheduler",
-            SamplerConfig::EulerAncestral {} => "EulerAncestralDiscreteScheduler",
-            SamplerConfig::Heun {} => "HeunDiscreteScheduler",
-            SamplerConfig::Dpmpp2m {} => "DPMSolverMultistepScheduler",
-            // What that is with as much noise as it took away.
-            SamplerConfig::Ddim { eta: 1.0 } => "DDPMScheduler",
-            SamplerConfig::Ddim { .. } => "DDIMScheduler",
-        }
-        .into(),
+        class_name: class_name(noise.sampler).into(),
         num_train_timesteps: range.steps,
         beta_start: range.beta_start,
         beta_end: range.beta_end,
@@ -238,4 +212,41 @@ pub(super) fn noise(noise: &NoiseDescription) -> Value {
         },
     };
     foreign.to_json()
+}
+
+/// Ends of the noise levels, where they are known.
+type Ends = (Option<f64>, Option<f64>);
+
+/// The table of β, and the ends of the levels where they are continuous.
+fn schedule(schedule: &NoiseScheduleConfig) -> (BetaSchedule, BetaRange, Option<Ends>) {
+    match *schedule {
+        NoiseScheduleConfig::Linear(range) => (BetaSchedule::Linear, range, None),
+        NoiseScheduleConfig::ScaledLinear(range) => (BetaSchedule::ScaledLinear, range, None),
+        NoiseScheduleConfig::Edm {
+            sigma_min,
+            sigma_max,
+            ..
+        } => {
+            let range = BetaRange {
+                beta_start: 0.00085,
+                beta_end: 0.012,
+                steps: 1000,
+                zero_terminal_snr: false,
+            };
+            let ends = (Some(sigma_min), Some(sigma_max));
+            (BetaSchedule::ScaledLinear, range, Some(ends))
+        }
+    }
+}
+
+fn class_name(sampler: SamplerConfig) -> &'static str {
+    match sampler {
+        SamplerConfig::Euler {} => "EulerDiscreteScheduler",
+        SamplerConfig::EulerAncestral {} => "EulerAncestralDiscreteScheduler",
+        SamplerConfig::Heun {} => "HeunDiscreteScheduler",
+        SamplerConfig::Dpmpp2m {} => "DPMSolverMultistepScheduler",
+        // What that is with as much noise as it took away.
+        SamplerConfig::Ddim { eta: 1.0 } => "DDPMScheduler",
+        SamplerConfig::Ddim { .. } => "DDIMScheduler",
+    }
 }
