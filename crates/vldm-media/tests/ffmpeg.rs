@@ -214,6 +214,26 @@ fn everything_else_is_read_through_ffmpeg() {
 }
 
 #[test]
+fn turned_videos_have_their_true_size_through_ffmpeg_too() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = "-c:v libx265 -crf 12 -pix_fmt yuv420p -x265-params log-level=error";
+    let Some(plain) = encode(&clip(), folder.path(), "plain.mp4", arguments) else {
+        return;
+    };
+    let turned = folder.path().join("turned.mov");
+    let mut command = Command::new("ffmpeg");
+    command.args(["-v", "error", "-i"]).arg(&plain);
+    command.args(["-c", "copy", "-metadata:s:v:0", "rotate=90"]);
+    assert!(command.arg(&turned).status().unwrap().success());
+    let info = probe(&turned, &ReadOptions::default()).unwrap();
+    let clip = read(&turned, &ReadOptions::default()).unwrap();
+    assert_eq!((info.width, info.height), (clip.width(), clip.height()));
+}
+
+#[test]
 fn turned_videos_stand_upright() {
     if !has_ffmpeg() {
         return;

@@ -31,6 +31,16 @@ pub(super) fn unet(
             "diffusers' layout has no U-Net whose transformers read no context".into(),
         ));
     }
+    let last = levels.last().and_then(|level| level.transformer);
+    if let (Some(last), Some(middle)) = (last, config.mid_transformer)
+        && (last.heads, last.blocks) != (middle.heads, middle.blocks)
+    {
+        return Err(Error::Input(format!(
+            "diffusers' layout has no U-Net whose middle has {} heads and {} blocks beside {} and {} in \
+             its last level",
+            middle.heads, middle.blocks, last.heads, last.blocks
+        )));
+    }
     let transformer = |index: usize| levels[index].transformer;
     let all = |default: usize, get: fn(crate::unet::TransformerConfig) -> usize| {
         let last = config.mid_transformer.map_or(default, get);

@@ -17,6 +17,7 @@ use crate::model::{
     temporal_parameters,
 };
 use crate::sampler::SamplerConfig;
+use crate::unet::VectorConfig;
 
 /// What a model can make.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -198,6 +199,13 @@ impl<'a> Parts<'a> {
         let task = if has_picture && channels == 2 * latents {
             Task::ImageToVideo
         } else if told && channels == latents {
+            if unet.config.vector != VectorConfig::None {
+                return Err(Error::Input(format!(
+                    "{}: its U-Net is told numbers or a class beside the noise level, which `generate` \
+                     has not for a model of words",
+                    description.path.display()
+                )));
+            }
             Task::TextToVideo
         } else {
             return Err(Error::Input(format!(

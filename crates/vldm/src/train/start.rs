@@ -5,12 +5,12 @@ use std::path::Path;
 use burn::tensor::Tensor;
 
 use super::networks::Networks;
-use crate::autoencoder::AutoencoderConfig;
+use crate::autoencoder::{AutoencoderConfig, TemporalDecoderConfig};
 use crate::error::{Error, Result};
 use crate::model::{Model, VideoUNet};
 use crate::preset::{Part, Preset};
 use crate::text::Tokenizer;
-use crate::unet::{UNet, UNetConfig};
+use crate::unet::{TemporalConfig, UNet, UNetConfig};
 
 /// Takes one part of a model; `wanted` makes it an error that the model lacks it.
 pub(super) fn take(
@@ -24,7 +24,7 @@ pub(super) fn take(
         Part::Unet => unet(networks, preset, from)?,
         Part::Temporal => temporal(networks, preset, from)?,
         Part::Autoencoder => autoencoder(networks, preset, from)?,
-        Part::TemporalDecoder => temporal_decoder(networks, preset, from),
+        Part::TemporalDecoder => temporal_decoder(networks, preset, from)?,
         Part::TextEncoder => text_encoder(networks, (preset, tokenizer), from)?,
         Part::ImageEncoder => image_encoder(networks, preset, from)?,
         Part::Labels | Part::Boxes | Part::FrameRate => {
@@ -58,8 +58,12 @@ fn temporal(networks: &mut Networks, preset: &Preset, (model, path): From) -> Re
     let (Some(found), Some(layers), Some(config)) = (found, layers, &preset.temporal) else {
         return Ok(false);
     };
-    let found_config = found.temporal_config.as_ref();
-    same("temporal layers", path, found_config, Some(config))?;
+    // How they began is past.
+    let found_config = found.temporal_config.clone().map(|found| TemporalConfig {
+        start: config.start,
+        ..found
+    });
+    same("temporal layers", path, found_config.as_ref(), Some(config))?;
     networks.temporal = Some(layers.clone());
     Ok(true)
 }
@@ -79,18 +83,22 @@ fn autoencoder(networks: &mut Networks, preset: &mut Preset, (model, path): From
     Ok(true)
 }
 
-fn temporal_decoder(networks: &mut Networks, preset: &Preset, (model, _): From) -> bool {
-    let found = model
-        .autoencoder
-        .as_ref()
-        .and_then(|found| found.temporal.as_ref());
-    match found.filter(|_| preset.temporal_decoder.is_some()) {
-        None => false,
-        Some(layers) => {
-            networks.temporal_decoder = Some(layers.clone());
-            true
-        }
-    }
+fn temporal_decoder(networks: &mut Networks, preset: &Preset, (model, path): From) -> Result<bool> {
+    let found = model.autoencoder.as_ref();
+    let found = found.and_then(|found| found.temporal.as_ref());
+    let (Some(layers), Some(config)) = (found, &preset.temporal_decoder) else {
+        return Ok(false);
+    };
+    let described = model.description.autoencoder.as_ref();
+    let found_config = described.and_then(|described| described.temporal);
+    let found_config = found_config.map(|found| TemporalDecoderConfig {
+        start: config.start,
+        ..found
+    });
+    let part = "temporal layers of the decoder";
+    same(part, path, found_config.as_ref(), Some(config))?;
+    networks.temporal_decoder = Some(layers.clone());
+    Ok(true)
 }
 
 /// Its tokenizer comes with it: padding and added words are part of what it has learnt.
