@@ -3,8 +3,9 @@
 use clap::Args;
 use serde_json::{Value, json};
 use vldm::Error;
+use vldm::conditioning::boxes::ObjectBox;
 use vldm::data::Sample;
-use vldm::metrics::{BoxScores, Class, Detection, MATCH, Resampling, SEEN, compare, near};
+use vldm::metrics::{BoxScores, Class, Detection, MATCH, Resampling, SEEN, SIZE, compare, near};
 
 use super::clips::{ClipsArgs, lacks, warn_of_known_worlds};
 use super::networks::DetectorArgs;
@@ -39,7 +40,16 @@ pub(crate) struct BoxesArgs {
     pub(crate) compute: ComputeArgs,
 }
 
-type Boxes = Vec<Vec<vldm::conditioning::boxes::ObjectBox>>;
+type Boxes = Vec<Vec<ObjectBox>>;
+
+/// Pixels of what the detector looks at that a box has at least on each side, as the boxes have that it
+/// learnt from. Of larger pictures of the same moment boxes of smaller things are known.
+const LEAST: f32 = 2.0;
+
+fn is_seen(one: &ObjectBox) -> bool {
+    let [height, width] = SIZE.map(|side| side as f32);
+    (one.x1 - one.x0) * width >= LEAST && (one.y1 - one.y0) * height >= LEAST
+}
 
 /// Runs the command.
 pub(crate) fn run(args: &BoxesArgs) -> anyhow::Result<()> {
@@ -59,9 +69,10 @@ pub(crate) fn run(args: &BoxesArgs) -> anyhow::Result<()> {
     let pictures: Vec<_> = samples.iter().flat_map(|sample| &sample.frames).collect();
     let found = detector.detect(&pictures, &device)?;
     drop(bar);
+    let of_frame = |boxes: &Vec<ObjectBox>| boxes.iter().copied().filter(is_seen).collect();
     let truth: Boxes = samples
         .iter()
-        .flat_map(|sample| sample.boxes.clone())
+        .flat_map(|sample| sample.boxes.iter().map(of_frame))
         .collect();
     let (rows, entries) = scores(&samples, (found, truth), args.seed);
     let head = [
