@@ -17,12 +17,8 @@ use crate::sampler::SamplerConfig;
 use crate::text::{ClipActivation, ClipTextConfig, ClipVisionConfig, Tokenizer};
 use crate::unet::{NormEps, ProjectionLayout, UNetConfig, VectorConfig};
 
-/// `num_frames` makes it a video model.
-pub(super) fn unet(
-    config: &UNetConfig,
-    sample_size: Option<[usize; 2]>,
-    num_frames: Option<usize>,
-) -> Result<Value> {
+/// Refuses what diffusers' layout cannot say.
+fn check(config: &UNetConfig) -> Result<()> {
     let levels = &config.levels;
     let attends =
         config.mid_transformer.is_some() || levels.iter().any(|level| level.transformer.is_some());
@@ -41,6 +37,17 @@ pub(super) fn unet(
             middle.heads, middle.blocks, last.heads, last.blocks
         )));
     }
+    Ok(())
+}
+
+/// `num_frames` makes it a video model.
+pub(super) fn unet(
+    config: &UNetConfig,
+    sample_size: Option<[usize; 2]>,
+    num_frames: Option<usize>,
+) -> Result<Value> {
+    check(config)?;
+    let levels = &config.levels;
     let transformer = |index: usize| levels[index].transformer;
     let all = |default: usize, get: fn(crate::unet::TransformerConfig) -> usize| {
         let last = config.mid_transformer.map_or(default, get);
