@@ -183,9 +183,7 @@ impl Loader<'_> {
         let file = self.settings.temporal.as_ref();
         if let Some(path) = file.or(description.temporal_file.as_ref()).cloned() {
             let onto = (&self.settings.device, self.settings.dtype);
-            let frame_rate = description.frame_rate_width();
-            let onto_unet = (&unet.config, frame_rate);
-            let (layers, config, report) = temporal_file(onto_unet, &path, onto)?;
+            let (layers, config, report) = temporal_file(&unet.config, &path, onto)?;
             self.reports.push(report);
             (temporal, temporal_config) = (Some(layers), Some(config));
         }
@@ -334,13 +332,13 @@ impl Loader<'_> {
     }
 }
 
-/// Reads a file of temporal layers for an image network of these sizes, in a model whose tokens of the
-/// frame rate, if it has them, are of this width; with the configuration in its metadata.
+/// Reads a file of temporal layers for an image network of these sizes, with the configuration in
+/// its metadata.
 ///
 /// # Errors
 /// When the file is no such file, or its layers do not fit the network.
 pub fn load_temporal(
-    unet: (&UNetConfig, Option<usize>),
+    unet: &UNetConfig,
     path: &Path,
     onto: (&Device, DType),
 ) -> Result<(TemporalLayers, TemporalConfig)> {
@@ -358,14 +356,14 @@ pub(crate) fn temporal_parameters(path: &Path) -> usize {
 }
 
 fn temporal_file(
-    (unet, frame_rate): (&UNetConfig, Option<usize>),
+    unet: &UNetConfig,
     path: &Path,
     (device, dtype): (&Device, DType),
 ) -> Result<(TemporalLayers, TemporalConfig, LoadReport)> {
     let weights = Weights::open(path)?;
     let config = temporal_config(&weights, path)?;
     config
-        .validate(unet, frame_rate)
+        .validate(unet)
         .map_err(|error| Error::Config(format!("{}: {error}", path.display())))?;
     let layers = TemporalLayers::new(unet, &config, &Init::new(device, 0));
     let options = LoadOptions::new("temporal layers").dtype(dtype);

@@ -138,7 +138,8 @@ impl VideoUNet {
     /// Checks that the temporal layers can run on `frames` frames with nothing given.
     ///
     /// # Errors
-    /// [`Error::Input`] when they wait for given frames, or are made for another number of frames.
+    /// [`Error::Input`] when they wait for given frames, or are made for another number of frames;
+    /// [`Error::Config`] when they read tokens of another model.
     pub(crate) fn check_frames(&self, frames: usize) -> Result<()> {
         let Some(config) = self
             .temporal_config
@@ -154,6 +155,7 @@ impl VideoUNet {
                     .into(),
             ));
         }
+        config.check_width([self.config.context_width, None])?;
         config.check_frames(frames)
     }
 }

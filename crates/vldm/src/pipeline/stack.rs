@@ -334,8 +334,8 @@ impl StageLoader {
         let mut stage = StageModel::new(model, &description.config)?;
         if let Some(path) = &description.config.temporal {
             let unet = &model.unet.as_ref().ok_or_else(|| no_unet(path))?.config;
-            let unet = (unet, model.description.frame_rate_width());
             let (layers, config) = load_temporal(unet, path, (&onto.0, onto.1))?;
+            config.check_width([unet.context_width, model.description.frame_rate_width()])?;
             if let Some(frames) = description.config.usual.frames {
                 config.check_frames(frames)?;
             }

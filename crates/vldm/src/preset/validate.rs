@@ -110,7 +110,8 @@ impl Preset {
         }
         match (&self.temporal, &self.unet) {
             (Some(temporal), Some(unet)) => {
-                temporal.validate(unet, self.frame_rate.map(|config| config.width))?;
+                temporal.validate(unet)?;
+                temporal.check_width([spatial, self.frame_rate.map(|config| config.width)])?;
                 let frames = self.clip.as_ref().map(|clip| clip.num_frames);
                 frames.map_or(Ok(()), |frames| temporal.check_frames(frames))
             }

@@ -181,23 +181,12 @@ pub struct ObservedConfig {
 }
 
 impl TemporalConfig {
-    /// Checks what a constructor relies on, for layers in a U-Net of these sizes, and that the model makes
-    /// such tokens as they read: the U-Net's own, or those of a frame rate, `frame_rate` wide.
+    /// Checks what a constructor relies on, for layers in a U-Net of these sizes.
     ///
     /// # Errors
     /// [`Error::Config`] naming the first field that does not fit.
-    pub fn validate(&self, unet: &UNetConfig, frame_rate: Option<usize>) -> Result<()> {
+    pub fn validate(&self, unet: &UNetConfig) -> Result<()> {
         let fail = |message: String| Err(Error::Config(format!("temporal layers: {message}")));
-        let made: Vec<usize> = [unet.context_width, frame_rate]
-            .into_iter()
-            .flatten()
-            .collect();
-        if let Some(width) = self.context_width.filter(|width| !made.contains(width)) {
-            return fail(format!(
-                "context_width is {width}, but the tokens of this model have {made:?}: the layers belong \
-                 to another one"
-            ));
-        }
         if self.alpha == (AlphaConfig::PerFrame { frames: 0 }) {
             return fail("alpha.frames is 0, expected at least 1".into());
         }
@@ -209,6 +198,21 @@ impl TemporalConfig {
                 "observed.channels is {}, expected a multiple of norm_groups = {}",
                 observed.channels, unet.norm_groups
             )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the layers read tokens of one of the widths that there are.
+    ///
+    /// # Errors
+    /// [`Error::Config`] where they belong to another model.
+    pub(crate) fn check_width(&self, made: [Option<usize>; 2]) -> Result<()> {
+        match self.context_width {
+            Some(width) if !made.contains(&Some(width)) => Err(Error::Config(format!(
+                "temporal layers: context_width is {width}, but the tokens that they are given have {:?}: \
+                 they belong to another model",
+                made.into_iter().flatten().collect::<Vec<_>>()
+            ))),
             _ => Ok(()),
         }
     }
