@@ -9,7 +9,7 @@ use crate::view::{NEAR, View};
 /// The most boxes of a frame; the nearest ones are kept.
 pub const MAX_BOXES: usize = 32;
 /// A box has at least so many pixels on each side.
-const MIN_PIXELS: f32 = 2.0;
+pub const MIN_PIXELS: f32 = 2.0;
 /// A box is dropped when more than this share of it is hidden.
 const MAX_HIDDEN: f32 = 0.6;
 /// A box is dropped when the air leaves less than this share of its object's colour.

@@ -52,7 +52,7 @@ mod vehicle;
 mod view;
 mod world;
 
-pub use boxes::{MAX_BOXES, ObjectBox};
+pub use boxes::{MAX_BOXES, MIN_PIXELS, ObjectBox};
 pub use caption::{vocabulary, words};
 pub use error::{Error, Result};
 pub use labels::{Labels, LaneChange};

@@ -5,7 +5,9 @@ use serde_json::{Value, json};
 use vldm::Error;
 use vldm::conditioning::boxes::ObjectBox;
 use vldm::data::Sample;
-use vldm::metrics::{BoxScores, Class, Detection, MATCH, Resampling, SEEN, SIZE, compare, near};
+use vldm::metrics::{
+    BoxScores, Class, Detection, MATCH, MIN_PIXELS, Resampling, SEEN, SIZE, compare, near,
+};
 
 use super::clips::{ClipsArgs, lacks, warn_of_known_worlds};
 use super::networks::DetectorArgs;
@@ -42,13 +44,11 @@ pub(crate) struct BoxesArgs {
 
 type Boxes = Vec<Vec<ObjectBox>>;
 
-/// Pixels of what the detector looks at that a box has at least on each side, as the boxes have that it
-/// learnt from. Of larger pictures of the same moment boxes of smaller things are known.
-const LEAST: f32 = 2.0;
-
+/// Whether a box is as large as the smallest that the detector learnt from: of larger pictures of the same
+/// moment boxes of smaller things are known.
 fn is_seen(one: &ObjectBox) -> bool {
     let [height, width] = SIZE.map(|side| side as f32);
-    (one.x1 - one.x0) * width >= LEAST && (one.y1 - one.y0) * height >= LEAST
+    (one.x1 - one.x0) * width >= MIN_PIXELS && (one.y1 - one.y0) * height >= MIN_PIXELS
 }
 
 /// Runs the command.

@@ -56,7 +56,7 @@ impl ClipsArgs {
     pub(crate) fn told(&self, samples: &[Sample]) -> Value {
         json!({
             "count": samples.len(),
-            "frames": samples.first().map_or(0, |sample| sample.frames.len()),
+            "frames": frames_each(samples),
             "fps": self.fps,
         })
     }
@@ -145,6 +145,18 @@ pub(crate) fn warn_of_known_worlds(names: &[&ClipsName], networks: &[&Provenance
             );
         }
     }
+}
+
+/// What was found on all frames of samples, clip by clip: each has as many frames.
+pub(crate) fn by_clip<'a, T>(
+    samples: &[Sample],
+    found: &'a [T],
+) -> impl Iterator<Item = &'a [T]> + use<'a, T> {
+    found.chunks(frames_each(samples).max(1))
+}
+
+fn frames_each(samples: &[Sample]) -> usize {
+    samples.first().map_or(0, |sample| sample.frames.len())
 }
 
 /// The frames of samples, as networks read them.

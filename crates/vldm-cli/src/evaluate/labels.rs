@@ -5,7 +5,7 @@ use serde_json::json;
 use vldm::data::Sample;
 use vldm::metrics::{Class, Detection, Estimate, Reading, Resampling, SEEN, spearman};
 
-use super::clips::{ClipsArgs, frames_of, lacks, warn_of_known_worlds};
+use super::clips::{ClipsArgs, by_clip, frames_of, lacks, warn_of_known_worlds};
 use super::networks::{DetectorArgs, FeaturesArgs};
 use super::report::{show, table, with_interval};
 use crate::clips_name::ClipsName;
@@ -56,7 +56,7 @@ pub(crate) fn run(args: &LabelsArgs) -> anyhow::Result<()> {
     let pictures: Vec<_> = samples.iter().flat_map(|sample| &sample.frames).collect();
     let found = detector.detect(&pictures, &device)?;
     drop(bar);
-    let counts = vehicles_of(&samples, &found);
+    let counts: Vec<f64> = by_clip(&samples, &found).map(vehicles).collect();
     let resampling = Resampling {
         seed: args.seed,
         ..Resampling::default()
@@ -104,12 +104,6 @@ fn row(name: &str, found: &Option<Estimate>, by_chance: Option<f64>) -> Vec<Stri
         found.as_ref().map_or_else(missing, with_interval),
         by_chance.map_or("-".into(), |share| format!("{share:.3}")),
     ]
-}
-
-/// Vehicles seen on a frame of each clip, on average.
-fn vehicles_of(samples: &[Sample], found: &[Vec<Detection>]) -> Vec<f64> {
-    let frames = samples.first().map_or(1, |sample| sample.frames.len());
-    found.chunks(frames).map(vehicles).collect()
 }
 
 /// Vehicles seen on a frame of a clip, on average.

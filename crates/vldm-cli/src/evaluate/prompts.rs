@@ -2,10 +2,9 @@
 
 use clap::Args;
 use serde_json::json;
-use vldm::data::Sample;
 use vldm::metrics::{Aspect, Detection, NEAR, Resampling, SEEN, named_score};
 
-use super::clips::{ClipsArgs, lacks, warn_of_known_worlds};
+use super::clips::{ClipsArgs, by_clip, lacks, warn_of_known_worlds};
 use super::networks::DetectorArgs;
 use super::report::{show, table, with_interval};
 use crate::clips_name::ClipsName;
@@ -48,7 +47,7 @@ pub(crate) fn run(args: &PromptsArgs) -> anyhow::Result<()> {
     let pictures: Vec<_> = samples.iter().flat_map(|sample| &sample.frames).collect();
     let found = detector.detect(&pictures, &device)?;
     drop(bar);
-    let found = near_of_clips(&samples, &found);
+    let found: Vec<Vec<Detection>> = by_clip(&samples, &found).map(near).collect();
     let captions = samples.iter().map(|sample| sample.caption.as_deref());
     let captions: Vec<&str> = captions.map(Option::unwrap_or_default).collect();
     let resampling = Resampling {
@@ -96,14 +95,10 @@ pub(crate) fn run(args: &PromptsArgs) -> anyhow::Result<()> {
     show(args.json, &table(&head, &rows), value, &[&provenance])
 }
 
-/// What is seen in each clip and near enough.
-fn near_of_clips(samples: &[Sample], found: &[Vec<Detection>]) -> Vec<Vec<Detection>> {
-    let frames = samples.first().map_or(1, |sample| sample.frames.len());
-    let of_clip = |found: &[Vec<Detection>]| {
-        let near = found.iter().flatten().filter(|one| is_near(one));
-        near.copied().collect()
-    };
-    found.chunks(frames).map(of_clip).collect()
+/// What is seen in a clip and near enough.
+fn near(found: &[Vec<Detection>]) -> Vec<Detection> {
+    let near = found.iter().flatten().filter(|one| is_near(one));
+    near.copied().collect()
 }
 
 /// What is too far away has no colour that one could tell.

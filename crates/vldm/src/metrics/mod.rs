@@ -50,7 +50,7 @@ pub use spoil::Spoiling;
 pub use spread::spread;
 pub use trainer::{TrainingEvent, TrainingSettings, Watch};
 pub use truth::{Look, TruthSource};
-pub use vldm_world::Class;
+pub use vldm_world::{Class, MIN_PIXELS};
 
 /// What stands beside every number that comes from one of the networks here.
 pub const NOT_PUBLISHED: &str = "measured with a small network trained on vldm's driving world; \

@@ -320,11 +320,7 @@ impl Loader<'_> {
                 _ => Tokenizer::builtin(PadToken::ExclamationMark),
             },
             Source::Random(_) => {
-                let tokenizer = Tokenizer::builtin(description.pad_token);
-                match description.known_words.as_slice() {
-                    [] => tokenizer,
-                    words => tokenizer.with_words(words)?,
-                }
+                Tokenizer::of_preset(description.pad_token, &description.known_words)?
             }
             _ => Tokenizer::builtin(PadToken::EndOfText),
         };

@@ -152,18 +152,13 @@ pub(super) fn parameterization(prediction: Prediction) -> Parameterization {
 
 /// The stepping rule that a diffusers class stands for; DDIM for those we do not have (PNDM's
 /// first-order form).
-fn sampler(class_name: &str, eta: Option<f64>) -> SamplerConfig {
+fn sampler(class_name: &str, eta: f64) -> SamplerConfig {
     match class_name {
         "EulerDiscreteScheduler" => SamplerConfig::Euler {},
         "EulerAncestralDiscreteScheduler" => SamplerConfig::EulerAncestral {},
         "HeunDiscreteScheduler" => SamplerConfig::Heun {},
         "DPMSolverMultistepScheduler" => SamplerConfig::Dpmpp2m {},
-        "DDPMScheduler" => SamplerConfig::Ddim {
-            eta: eta.unwrap_or(1.0),
-        },
-        _ => SamplerConfig::Ddim {
-            eta: eta.unwrap_or(0.0),
-        },
+        _ => SamplerConfig::Ddim { eta },
     }
 }
 

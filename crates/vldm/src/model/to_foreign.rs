@@ -224,8 +224,8 @@ pub(super) fn noise(noise: &NoiseDescription) -> Value {
             FinalSigma::FirstOfTable => theirs::FinalSigma::SigmaMin,
         },
         eta: match noise.sampler {
-            SamplerConfig::Ddim { eta } => Some(eta),
-            _ => None,
+            SamplerConfig::Ddim { eta } => eta,
+            _ => 0.0,
         },
     };
     foreign.to_json()

@@ -183,11 +183,8 @@ fn tokenizer(preset: &Preset) -> Result<Option<Tokenizer>> {
     let Some(config) = &preset.text_encoder else {
         return Ok(None);
     };
-    let tokenizer = Tokenizer::builtin(preset.pad_token).with_max_length(config.max_tokens)?;
-    match preset.words.as_slice() {
-        [] => Ok(Some(tokenizer)),
-        words => tokenizer.with_words(words).map(Some),
-    }
+    let tokenizer = Tokenizer::of_preset(preset.pad_token, &preset.words)?;
+    tokenizer.with_max_length(config.max_tokens).map(Some)
 }
 
 /// Leaves the networks that take part in a recipe's stage, and adds its discriminator.

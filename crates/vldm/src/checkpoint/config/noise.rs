@@ -42,9 +42,9 @@ pub struct DiffusersNoiseConfig {
     pub clip_sample: Option<f64>,
     /// Noise level after the last step.
     pub final_sigma: FinalSigma,
-    /// A key of our own: the share of fresh noise in a step of DDIM, where the class does not say it
-    /// (`DDIMScheduler` 0, `DDPMScheduler` 1).
-    pub eta: Option<f64>,
+    /// The share of fresh noise in a step of DDIM. The class says it (`DDPMScheduler` 1, others 0), or a key
+    /// of our own.
+    pub eta: f64,
 }
 
 /// What lies between the first and last β.
@@ -167,7 +167,7 @@ impl DiffusersNoiseConfig {
                 false => None,
             },
             final_sigma: json.choice("final_sigmas_type", "zero", &FINAL_SIGMAS)?,
-            eta: eta(json)?,
+            eta: eta(json, class_name)?,
         })
     }
 
@@ -192,12 +192,8 @@ impl DiffusersNoiseConfig {
             "clip_sample_range": self.clip_sample,
             "final_sigmas_type": word(&FINAL_SIGMAS, &self.final_sigma),
         });
-        let of_class = match self.class_name.as_str() {
-            "DDPMScheduler" => 1.0,
-            _ => 0.0,
-        };
-        if let Some(eta) = self.eta.filter(|&eta| eta != of_class) {
-            json["eta"] = json!(eta);
+        if self.eta != eta_of(&self.class_name) {
+            json["eta"] = json!(self.eta);
         }
         json
     }
@@ -223,10 +219,17 @@ fn beta(json: &Json, key: &str, default: f64) -> Result<f64> {
     }
 }
 
-fn eta(json: &Json) -> Result<Option<f64>> {
+fn eta_of(class_name: &str) -> f64 {
+    match class_name {
+        "DDPMScheduler" => 1.0,
+        _ => 0.0,
+    }
+}
+
+fn eta(json: &Json, class_name: &str) -> Result<f64> {
     match json.get("eta").map(Value::as_f64) {
-        None => Ok(None),
-        Some(Some(eta)) if (0.0..=1.0).contains(&eta) => Ok(Some(eta)),
+        None => Ok(eta_of(class_name)),
+        Some(Some(eta)) if (0.0..=1.0).contains(&eta) => Ok(eta),
         Some(_) => Err(json.wrong("eta", "a number from 0 to 1")),
     }
 }

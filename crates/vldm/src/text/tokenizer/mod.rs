@@ -159,6 +159,18 @@ impl Tokenizer {
         }
     }
 
+    /// [`builtin`](Self::builtin) for a preset's text encoder, which knows the tokens of `words` only; all
+    /// where there are none.
+    ///
+    /// # Errors
+    /// As [`with_words`](Self::with_words).
+    pub(crate) fn of_preset(pad_token: PadToken, words: &[String]) -> Result<Self> {
+        match words {
+            [] => Ok(Self::builtin(pad_token)),
+            words => Self::builtin(pad_token).with_words(words),
+        }
+    }
+
     /// The same tokenizer for a text encoder whose table has rows for the tokens of `words` only:
     /// ids become rows, and all other tokens share one.
     ///
